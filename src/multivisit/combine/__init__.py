@@ -1,0 +1,1 @@
+"""How are pixels combined? Weights, sky levels and drizzling."""

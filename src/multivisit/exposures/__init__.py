@@ -1,0 +1,1 @@
+"""What did Hubble deliver? Exposures, chips and their pixel maps."""

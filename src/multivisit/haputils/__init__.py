@@ -1,0 +1,1 @@
+"""The published module names; no logic lives here."""

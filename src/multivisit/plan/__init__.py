@@ -1,0 +1,1 @@
+"""What is to be made? Poller files, vetting, layers and parameters."""

@@ -1,0 +1,1 @@
+"""How is it written? Names, headers, FITS files, previews and tables."""

@@ -1,0 +1,1 @@
+"""What happens in what order? The sequencer, progress, logs and the manifest."""

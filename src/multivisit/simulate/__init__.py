@@ -1,0 +1,1 @@
+"""Exposures with a known truth, for tests, the demo and benchmarks."""

@@ -1,0 +1,1 @@
+"""Where on the sky? The tessellation, projection cells, sky cells and footprints."""
