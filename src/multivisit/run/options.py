@@ -1,0 +1,76 @@
+"""What a run is asked to do: one frozen value that every entrance (Python or command line) fills in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["LAYER_METHODS", "LayerMethod", "ReturnCode", "RunOptions"]
+
+LayerMethod = Literal["all", "hard", "kmeans"]
+LAYER_METHODS: tuple[LayerMethod, ...] = ("all", "hard", "kmeans")
+
+
+class ReturnCode(IntEnum):
+    """The published exit codes of multi-visit processing."""
+
+    SUCCESS = 0
+    """Every layer that was to be made has been made."""
+
+    ERROR = 1
+    """Something failed; the other layers have been made."""
+
+    KEYWORD_UPDATE_PROBLEM = 15
+    """A product's header could not be written."""
+
+    ONLY_SMALL_DETECTORS = 55
+    """Only ACS/HRC or ACS/SBC exposures, and these are left out on request."""
+
+    NO_VIABLE_DATA = 65
+    """No exposure is left after vetting, or all have been combined before."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Everything that one run needs to know."""
+
+    inputs: Path | tuple[Path, ...]
+    """A poller file, or the exposure files themselves."""
+
+    output_folder: Path = field(default_factory=Path)
+    """Where all products go; it is made if it is not there."""
+
+    input_folder: Path = field(default_factory=Path)
+    """Where the exposures that a poller file names are looked for before their ``pathname``."""
+
+    sky_cells: tuple[str, ...] = ()
+    """With exposure files: make the layers of these sky cells alone (default: all that they touch)."""
+
+    layer_method: LayerMethod = "all"
+    """How exposures are split into layers by exposure time and year."""
+
+    exposure_time_ratio: float | None = 2.0
+    """`kmeans` splits only where the longest exposure is more than this times the shortest."""
+
+    include_small: bool = True
+    """Make layers of ACS/HRC and ACS/SBC exposures too."""
+
+    only_cte_corrected: bool = False
+    """Use CTE-corrected exposures alone for ACS/WFC and WFC3/UVIS."""
+
+    published_conditions: bool = False
+    """Choose parameters by the mean number of exposures a pixel, as the published code does."""
+
+    trim: bool = False
+    """Size each layer by its own members, not by all exposures of the run."""
+
+    context: bool = False
+    """Add a CTX extension that tells which chips went into each pixel."""
+
+    previews: bool = True
+    """Write a PNG preview beside each product."""
+
+    log_level: int = 20
+    """Lowest level (`logging`) of the messages in the trailer files."""
