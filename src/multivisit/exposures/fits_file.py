@@ -1,0 +1,307 @@
+"""Read the headers and images of a FITS file, plain or gzipped, and say clearly what is wrong with a bad one.
+
+Only what Hubble exposures hold is read: a primary header and image extensions (other extensions are
+stepped over). Nothing is kept open, no warnings are given, no global state is touched, so any number of threads may read
+at once.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from multivisit.errors import ExposureError, MissingFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from astropy.io import fits
+    from numpy.typing import NDArray
+
+__all__ = ["ImageExtension", "file_is_there", "read_extensions", "read_image"]
+
+_BLOCK = 2880
+_CARD = 80
+_CHUNK = 1 << 20
+_GZIP_MAGIC = b"\x1f\x8b"
+_DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+
+
+@dataclass(frozen=True)
+class ImageExtension:
+    """One header-data unit of a FITS file, without its data."""
+
+    index: int
+    """Place in the file: 0 is the primary header."""
+
+    name: str
+    """EXTNAME in upper case; ``PRIMARY`` for the first, empty where there is none."""
+
+    version: int | None
+    """EXTVER, or None where there is none."""
+
+    header: fits.Header = field(compare=False, repr=False)
+    """The complete header."""
+
+    shape: tuple[int, ...]
+    """Shape of the image in numpy order; with NAXIS = 0 and NPIX1, NPIX2 the shape of the constant image."""
+
+    data_bytes: int
+    """Length of the data in the file, without padding; 0 for a constant image."""
+
+    @property
+    def label(self) -> str:
+        """The extension's name for messages, for example ``[SCI,1]``."""
+        if self.index == 0:
+            return "[PRIMARY]"
+        return f"[{self.name or self.index}{'' if self.version is None else f',{self.version}'}]"
+
+
+def file_is_there(path: Path) -> bool:
+    """Say whether `path` is a file that can be seen (False also when its folder may not be searched)."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_extensions(path: Path) -> tuple[ImageExtension, ...]:
+    """Read all headers of a FITS file and check that the file holds all the data they promise.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, plain or gzipped (recognised by its first bytes, not by its name).
+
+    Returns
+    -------
+    tuple of ImageExtension
+        All header-data units in order, the primary one first.
+
+    Raises
+    ------
+    MissingFileError
+        If the file is not there, is a folder, or may not be read.
+    ExposureError
+        If the file is empty, is no FITS file, or ends too early.
+    """
+    with _open(path) as stream:
+        extensions = []
+        for extension in _walk(stream, path):
+            extensions.append(extension)
+            _skip_data(stream, path, extension)
+        # Reading on to the end makes gzip verify its checksum.
+        while isinstance(stream, gzip.GzipFile) and _read(stream, _CHUNK, path):
+            pass
+    return tuple(extensions)
+
+
+def read_image(path: Path, name: str, version: int) -> NDArray[Any] | None:
+    """Read the image of one extension.
+
+    Parameters
+    ----------
+    path : Path
+        A FITS file, plain or gzipped.
+    name, version : str, int
+        EXTNAME and EXTVER. Where extensions of this name carry no EXTVER they are counted from 1.
+
+    Returns
+    -------
+    ndarray or None
+        Array (ny, nx) in native byte order with BSCALE and BZERO applied, None if there is no such extension.
+        A constant image (NAXIS = 0 with NPIX1, NPIX2, PIXVALUE) is filled.
+
+    Raises
+    ------
+    MissingFileError, ExposureError
+        As `read_extensions`; also for a data type or dimension that is no image.
+    """
+    with _open(path) as stream:
+        count = 0
+        for extension in _walk(stream, path):
+            if extension.index > 0 and extension.name == name:
+                count += 1
+                if (count if extension.version is None else extension.version) == version:
+                    return _image(stream, path, extension)
+            _skip_data(stream, path, extension)
+    return None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    """Open a plain or gzipped file for reading; turn errors of the system into the package's own."""
+    try:
+        with path.open("rb") as raw:
+            magic = raw.read(2)
+            raw.seek(0)
+            if magic == _GZIP_MAGIC:
+                with gzip.GzipFile(fileobj=raw, mode="rb") as unzipped:
+                    yield unzipped  # type: ignore[misc]
+            else:
+                yield raw
+    except MissingFileError:
+        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: there is no such file. Check the name and the folder.") from error
+    except IsADirectoryError as error:
+        raise MissingFileError(f"{path}: is a folder, expected a FITS file.") from error
+    except PermissionError as error:
+        raise MissingFileError(f"{path}: may not be read (permission denied). Change its mode.") from error
+    except OSError as error:
+        raise MissingFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def _read(stream: IO[bytes], n_bytes: int, path: Path) -> bytes:
+    """Read up to `n_bytes`; a broken gzip stream is an `ExposureError`."""
+    try:
+        return stream.read(n_bytes)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ExposureError(
+            f"{path}: the gzip stream is broken or truncated ({error}). Fetch the file again."
+        ) from error
+
+
+def _walk(stream: IO[bytes], path: Path) -> Iterator[ImageExtension]:
+    """Yield each header-data unit; the caller must read or skip its data before going on."""
+    index = 0
+    while True:
+        block = _read(stream, _BLOCK, path)
+        expected = b"SIMPLE  =" if index == 0 else b"XTENSION="
+        if not block.startswith(expected):
+            # After the last unit FITS allows other records; the standard says to ignore them.
+            if index > 0:
+                return
+            found = "is empty (0 bytes)" if not block else f"begins with {block[:9]!r}"
+            raise ExposureError(f"{path}: {found}, expected a FITS file, which begins with 'SIMPLE  ='.")
+        yield _extension(index, _header_text(stream, block, path, index), path)
+        index += 1
+
+
+def _header_text(stream: IO[bytes], block: bytes, path: Path, index: int) -> str:
+    """Read the blocks of one header up to its END card."""
+    blocks = []
+    while True:
+        if len(block) < _BLOCK:
+            raise ExposureError(
+                f"{path}[{index}]: truncated inside a header (no END card). Fetch the file again."
+            )
+        blocks.append(block)
+        if any(block[at : at + 8] == b"END     " for at in range(0, _BLOCK, _CARD)):
+            # Cards must be ASCII; a stray byte in a comment should not cost the exposure.
+            return b"".join(blocks).decode("ascii", errors="replace").replace("\ufffd", "?")
+        block = _read(stream, _BLOCK, path)
+
+
+def _extension(index: int, text: str, path: Path) -> ImageExtension:
+    """Interpret the keywords of a header that give its name and the layout of its data."""
+    from astropy.io import fits
+
+    header = fits.Header.fromstring(text)
+    name = "PRIMARY" if index == 0 else _string(header, "EXTNAME")
+    n_axes = _count(header, "NAXIS", path, index)
+    axes = [_count(header, f"NAXIS{axis}", path, index) for axis in range(1, n_axes + 1)]
+    bits = abs(_count(header, "BITPIX", path, index, signed=True))
+    groups = _count(header, "GCOUNT", path, index, default=1)
+    parameters = _count(header, "PCOUNT", path, index, default=0)
+    data_bytes = bits // 8 * groups * (parameters + math.prod(axes)) if axes else 0
+    shape = tuple(reversed(axes))
+    if not axes and "NPIX1" in header and "NPIX2" in header:
+        shape = (_count(header, "NPIX2", path, index), _count(header, "NPIX1", path, index))
+    version = _count(header, "EXTVER", path, index, signed=True) if "EXTVER" in header else None
+    return ImageExtension(index, name, version, header, shape, data_bytes)
+
+
+def _string(header: fits.Header, keyword: str) -> str:
+    """Give a keyword's text in upper case without blanks, empty where it is missing or unreadable."""
+    from astropy.io.fits.verify import VerifyError
+
+    try:
+        return str(header.get(keyword) or "").strip().upper()
+    except VerifyError:
+        return ""
+
+
+def _count(
+    header: fits.Header,
+    keyword: str,
+    path: Path,
+    index: int,
+    default: int | None = None,
+    *,
+    signed: bool = False,
+) -> int:
+    """Give a keyword that must be a whole number."""
+    from astropy.io.fits.verify import VerifyError
+
+    try:
+        value = header.get(keyword, default)
+    except VerifyError:
+        value = "an unreadable card"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or (value < 0 and not signed):
+        found = "is missing" if value is None else f"is {value!r}"
+        raise ExposureError(
+            f"{path}[{index}]: {keyword} {found}, expected a whole number. Not a valid FITS file."
+        )
+    return value
+
+
+def _skip_data(stream: IO[bytes], path: Path, extension: ImageExtension) -> None:
+    """Step over the data of an extension, making sure that all of it is there."""
+    padded = -(-extension.data_bytes // _BLOCK) * _BLOCK
+    position = stream.tell()
+    if not isinstance(stream, gzip.GzipFile):
+        size = stream.seek(0, 2)
+        if position + extension.data_bytes > size:
+            _raise_truncated(path, extension, size - position)
+        stream.seek(min(position + padded, size))
+        return
+    remaining = padded
+    while remaining > 0:
+        chunk = len(_read(stream, min(_CHUNK, remaining), path))
+        remaining -= chunk
+        if chunk == 0:
+            break
+    if padded - remaining < extension.data_bytes:
+        _raise_truncated(path, extension, padded - remaining)
+
+
+def _raise_truncated(path: Path, extension: ImageExtension, found: int) -> None:
+    raise ExposureError(
+        f"{path}{extension.label}: truncated: {found} bytes of data found, {extension.data_bytes} expected "
+        "from the header. Fetch the file again."
+    )
+
+
+def _image(stream: IO[bytes], path: Path, extension: ImageExtension) -> NDArray[Any]:
+    """Read the image that begins at the stream's position."""
+    header = extension.header
+    if len(extension.shape) not in (1, 2) or _string(header, "XTENSION") not in ("", "IMAGE"):
+        raise ExposureError(
+            f"{path}{extension.label}: holds a {_string(header, 'XTENSION')} of shape {extension.shape}, "
+            "expected an image of two dimensions."
+        )
+    if extension.data_bytes == 0:
+        return np.full(extension.shape, header.get("PIXVALUE", 0))
+    bits = int(header["BITPIX"])
+    if bits not in _DTYPES:
+        raise ExposureError(f"{path}{extension.label}: BITPIX is {bits}, expected one of {sorted(_DTYPES)}.")
+    content = _read(stream, extension.data_bytes, path)
+    if len(content) < extension.data_bytes:
+        _raise_truncated(path, extension, len(content))
+    stored = np.frombuffer(content, dtype=_DTYPES[bits]).reshape(extension.shape)
+    scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+    if scale == 1.0 and zero == 0.0:
+        return stored.astype(stored.dtype.newbyteorder("="))
+    if scale == 1.0 and zero.is_integer() and stored.dtype.kind in "iu" and bits < 64:
+        return stored.astype(np.int64) + int(zero)
+    return np.asarray(stored.astype(np.float64) * scale + zero)
