@@ -1,1 +1,176 @@
-"""The published sequencer interface."""
+"""The published sequencer interface: `run_mvm_processing`."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
+from multivisit.run.options import LayerMethod, ReturnCode, RunOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["run_mvm_processing"]
+
+log = logging.getLogger(__name__)
+
+_TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
+_FALSE_WORDS = frozenset({"off", "no", "false", "0"})
+_PHOTOMETRY_MODES = ("both", "aperture", "segment", "none")
+
+
+def run_mvm_processing(
+    input_filename: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    skip_gaia_alignment: bool = True,
+    diagnostic_mode: bool = False,
+    use_defaults_configs: bool = True,
+    input_custom_pars_file: str | None = None,
+    output_custom_pars_file: str | None = None,
+    phot_mode: str = "both",
+    custom_limits: Sequence[float] | None = None,
+    output_file_prefix: str | None = None,
+    log_level: int = logging.INFO,
+    *,
+    output_folder: str | os.PathLike[str] | None = None,
+    layer_method: LayerMethod = "all",
+    exp_limit: float | None = 2.0,
+    published_conditions: bool = False,
+    trim: bool = False,
+    context: bool = False,
+) -> int:
+    """Make the multi-visit mosaics of the exposures that a poller file lists.
+
+    The arguments up to ``log_level`` are the published ones; those after it are this package's own.
+    The environment variables MVM_INCLUDE_SMALL and MVM_ONLY_CTE are honoured.
+
+    Parameters
+    ----------
+    input_filename : str or path-like, or list of them
+        The poller file, or the exposure files themselves.
+    skip_gaia_alignment : bool
+        Use the exposures' own WCS solutions. False asks for an alignment, which this version does not do.
+    diagnostic_mode : bool
+        Keep debug messages in the trailer files.
+    use_defaults_configs : bool
+        Use the default parameters. False asks for a custom parameter file, which this version does not read.
+    input_custom_pars_file, output_custom_pars_file : str, optional
+        Custom parameter files, which this version neither reads nor writes.
+    phot_mode : {'both', 'aperture', 'segment', 'none'}
+        Source catalogs. The default is not taken as a request; 'aperture' and 'segment' ask for catalogs,
+        which this version does not make.
+    custom_limits : sequence of four float, optional
+        Limits of a custom mosaic, which this version does not make.
+    output_file_prefix : str, optional
+        Prefix of a custom mosaic's files, which this version does not make.
+    log_level : int
+        Lowest level of the messages on standard output and in the trailer files.
+    output_folder : str or path-like, optional
+        Where the products go; the working folder by default, as published.
+    layer_method : {'all', 'hard', 'kmeans'}
+        How exposures are split into layers by exposure time and year.
+    exp_limit : float, optional
+        'kmeans' splits only where the longest exposure is more than this times the shortest.
+    published_conditions : bool
+        Choose parameters by the mean number of exposures a pixel, as drizzlepac does.
+    trim : bool
+        Size each layer by its own members instead of by all exposures.
+    context : bool
+        Add a CTX extension to each product.
+
+    Returns
+    -------
+    int
+        0 success; 1 error; 15 a header could not be written; 55 only ACS/HRC or ACS/SBC exposures with
+        MVM_INCLUDE_SMALL off; 65 no exposure that may be combined.
+    """
+    from multivisit.run.logs import run_log
+    from multivisit.run.sequencer import run
+
+    if diagnostic_mode:
+        log_level = min(log_level, logging.DEBUG)
+    with run_log(log_level, to_screen=True):
+        try:
+            _refuse_what_is_not_offered(
+                skip_gaia_alignment=skip_gaia_alignment,
+                use_defaults_configs=use_defaults_configs,
+                input_custom_pars_file=input_custom_pars_file,
+                output_custom_pars_file=output_custom_pars_file,
+                phot_mode=phot_mode,
+                custom_limits=custom_limits,
+                output_file_prefix=output_file_prefix,
+                quality_testing=_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
+            )
+            options = RunOptions(
+                inputs=_as_paths(input_filename),
+                output_folder=Path(output_folder) if output_folder is not None else Path(),
+                layer_method=layer_method,
+                exposure_time_ratio=exp_limit,
+                include_small=_switch(os.environ, "MVM_INCLUDE_SMALL", default=True),
+                only_cte_corrected=_switch(os.environ, "MVM_ONLY_CTE", default=False),
+                published_conditions=published_conditions,
+                trim=trim,
+                context=context,
+                log_level=log_level,
+            )
+            return int(run(options).return_code)
+        except MultivisitError as error:
+            log.error("%s", error)
+            return int(ReturnCode.ERROR)
+
+
+def _as_paths(
+    given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> Path | tuple[Path, ...]:
+    """One path stays one; a sequence becomes a tuple."""
+    if isinstance(given, (str, os.PathLike)):
+        return Path(given)
+    return tuple(Path(item) for item in given)
+
+
+def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Read an on/off environment variable; a word that is neither is an error."""
+    text = environment.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text in _TRUE_WORDS:
+        return True
+    if text in _FALSE_WORDS:
+        return False
+    raise ParameterError(
+        f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
+    )
+
+
+def _refuse_what_is_not_offered(
+    *,
+    skip_gaia_alignment: bool,
+    use_defaults_configs: bool,
+    input_custom_pars_file: str | None,
+    output_custom_pars_file: str | None,
+    phot_mode: str,
+    custom_limits: Sequence[float] | None,
+    output_file_prefix: str | None,
+    quality_testing: bool,
+) -> None:
+    """Raise for a request that this version would otherwise have to ignore."""
+    if phot_mode not in _PHOTOMETRY_MODES:
+        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(_PHOTOMETRY_MODES)}")
+    refused = {
+        "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
+        "use_defaults_configs=False (custom parameters)": not use_defaults_configs,
+        "input_custom_pars_file (custom parameters)": input_custom_pars_file is not None,
+        "output_custom_pars_file (custom parameters)": output_custom_pars_file is not None,
+        f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
+        "custom_limits (custom mosaics)": custom_limits is not None,
+        "output_file_prefix (custom mosaics)": output_file_prefix is not None,
+        "MVM_QUALITY_TESTING (quality tests)": quality_testing,
+    }
+    asked_for = [name for name, is_asked in refused.items() if is_asked]
+    if asked_for:
+        raise NotOfferedError(
+            f"this version of multivisit does not offer: {'; '.join(asked_for)}. "
+            "Leave it at its default to make the mosaics without it; nothing has been made."
+        )
