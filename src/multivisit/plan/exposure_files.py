@@ -1,0 +1,126 @@
+"""Finding exposure files: in the working folder, where a poller file says, or in a tree of exposures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from multivisit.errors import MissingFileError
+from multivisit.plan.poller_columns import ROOTNAME
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+
+    from multivisit.plan.poller import PollerRow
+
+__all__ = ["find_exposure_file", "locate_exposures"]
+
+_MOST_FILES_NAMED: Final = 20
+
+
+def find_exposure_file(
+    name_or_rootname: str,
+    folder: str | os.PathLike[str] = ".",
+    data_path: str | os.PathLike[str] | None = None,
+    *,
+    pathname: str = "",
+) -> Path | None:
+    """Look for an exposure file.
+
+    A file name is looked for in `folder`, at `pathname`, and in ``data_path/<first 4 letters>/<rootname>``; a
+    rootname in the first and the last of these, as FLC, FLT and C0M in turn. A compressed file (``.gz``) is
+    found too. A relative path starts at `folder`.
+
+    Parameters
+    ----------
+    name_or_rootname : str
+        For example ``jbl70rtvq_flc.fits``, ``visits/jbl70rtvq_flc.fits`` or ``jbl70rtvq``.
+    folder : str or path-like, optional
+        The working folder.
+    data_path : str or path-like, optional
+        Root of a tree of exposures.
+    pathname : str, optional
+        Where else the file may be: the file itself or the folder that holds it.
+
+    Returns
+    -------
+    pathlib.Path or None
+        The first that is there; None when none is.
+    """
+    for place in _places(name_or_rootname, Path(folder), data_path, pathname):
+        for candidate in (place, place.with_name(f"{place.name}.gz")):
+            if _is_file(candidate):
+                return candidate
+    return None
+
+
+def _places(
+    name: str, folder: Path, data_path: str | os.PathLike[str] | None, pathname: str
+) -> Iterator[Path]:
+    """Go through the places where an exposure file may be."""
+    if ROOTNAME.fullmatch(name):
+        rootname = name.lower()
+        names = [f"{rootname}_{file_type}.fits" for file_type in ("flc", "flt", "c0m")]
+    else:
+        rootname = Path(name).name.rpartition("_")[0]
+        names = [name]
+    yield from (folder / each for each in names)
+    if pathname:
+        yield folder / pathname
+        yield from (folder / pathname / Path(each).name for each in names)
+    if data_path is not None:
+        yield from (Path(data_path) / rootname[:4] / rootname / Path(each).name for each in names)
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether there is a file; one that may not be looked at is not there."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def locate_exposures(
+    rows: Iterable[PollerRow],
+    folder: str | os.PathLike[str] = ".",
+    data_path: str | os.PathLike[str] | None = None,
+) -> tuple[Path, ...]:
+    """Find the files of rows: in the working folder first, then at the path that the row gives.
+
+    Parameters
+    ----------
+    rows : iterable of PollerRow
+        The rows.
+    folder : str or path-like, optional
+        The working folder.
+    data_path : str or path-like, optional
+        Root of a tree of exposures, looked through last.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        The file of each row.
+
+    Raises
+    ------
+    MissingFileError
+        If files are missing: one error that names all of them (up to twenty) and where they were looked for.
+    """
+    paths: list[Path] = []
+    missing: list[str] = []
+    for row in rows:
+        path = find_exposure_file(row.filename, folder, data_path, pathname=row.pathname)
+        if path is not None:
+            paths.append(path)
+            continue
+        line = f" (line {row.line_number})" if row.line_number else ""
+        elsewhere = f" and not at {row.pathname}" if row.pathname else ""
+        missing.append(f"{row.filename}{line}: not in the folder {folder}{elsewhere}")
+    if missing:
+        shown = missing[:_MOST_FILES_NAMED]
+        if len(missing) > len(shown):
+            shown.append(f"... and {len(missing) - len(shown)} more")
+        number = f"{len(missing)} exposure file{'s' if len(missing) > 1 else ''}"
+        raise MissingFileError("\n  ".join([f"{number} missing", *shown]))
+    return tuple(paths)
