@@ -26,7 +26,7 @@ settings.load_profile("multivisit-ci" if os.environ.get("CI") else "multivisit")
 
 @pytest.fixture(scope="session")
 def real_data(request: pytest.FixtureRequest) -> Path:
-    """The folder of real Hubble data: ``MULTIVISIT_REAL_DATA``, else ``shared/real`` beside the repository."""
+    """The folder of real data: ``MULTIVISIT_REAL_DATA``, else ``shared/real`` beside the repository."""
     named = os.environ.get("MULTIVISIT_REAL_DATA")
     folder = request.config.invocation_params.dir / named if named else REPOSITORY.parent / "shared" / "real"
     if not folder.is_dir():
