@@ -1,0 +1,356 @@
+"""The pixel map: from the pixels of a chip to the pixels of an output image, fast and without a table of all pixels.
+
+A chip's full WCS is a smooth function (SIP polynomials and two gnomonic projections) plus small lookup tables that are
+interpolated bilinearly. The map keeps this form: one polynomial for the smooth part, and the difference of the
+exact transform from the smooth one at the lookup tables' own knots, interpolated bilinearly between them.
+Sampling at the knots is what makes it exact: the differences are bilinear in between, up to the slow change of the
+distortion across one interval.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from multivisit.errors import ExposureError, ParameterError
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["PixelMap"]
+
+LARGEST_ERROR = 1e-3
+"""Error in output pixels above which a map is refused."""
+
+_SMOOTH_ERROR = 1e-5
+_DEGREES = range(5, 13)
+# Half a degree above the horizon of the tangent plane: beyond it output pixels grow without bound.
+_LOWEST_COSINE = 0.01
+_BLOCK_ROWS = 64
+_CHECK_POINTS = 400
+
+_COPY_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class PixelMap:
+    """A map from chip pixels to output pixels: polynomial plus bilinear residual, plain arrays only.
+
+    With ``s = (x - centre[0]) / half_size[0]`` and ``t = (y - centre[1]) / half_size[1]``, output axis ``a`` is::
+
+        sum over j, i of coefficients[a, j, i] * t**j * s**i  +  residual[a] interpolated at (x, y)
+
+    All positions are 0-based, pixel centres at integers, here and in the output.
+    """
+
+    shape: tuple[int, int]
+    """Rows and columns of the chip."""
+
+    centre: tuple[float, float]
+    """Chip position (x, y) about which the polynomial is expanded."""
+
+    half_size: tuple[float, float]
+    """Half the chip's size in pixels (x, y), the unit of the polynomial's arguments."""
+
+    coefficients: NDArray[np.float64] = field(repr=False)
+    """Polynomial coefficients in output pixels, shape (2, degree + 1, degree + 1): axis, power of y, power of x."""
+
+    x_knots: NDArray[np.float64] = field(repr=False)
+    """Columns (increasing) at which the residual is given; empty where the WCS has no lookup tables."""
+
+    y_knots: NDArray[np.float64] = field(repr=False)
+    """Rows (increasing) at which the residual is given; empty where the WCS has no lookup tables."""
+
+    residual: NDArray[np.float64] = field(repr=False)
+    """Exact minus smooth transform at the knots in output pixels, shape (2, y knots, x knots)."""
+
+    error: float
+    """Largest difference from the exact transform found at the check positions, in output pixels."""
+
+    @classmethod
+    def fit(cls, chip_wcs: WCS, shape: tuple[int, int], output_wcs: WCS) -> PixelMap:
+        """Fit the map of one chip onto one output image.
+
+        Parameters
+        ----------
+        chip_wcs : WCS
+            Full WCS of the chip.
+        shape : tuple of int
+            Rows and columns of the chip.
+        output_wcs : WCS
+            WCS of the output image: a gnomonic (TAN) projection without distortion.
+
+        Returns
+        -------
+        PixelMap
+            The map, good to `LARGEST_ERROR` and usually to 1e-5 output pixel.
+
+        Raises
+        ------
+        ExposureError
+            If part of the chip lies on the far side of the output's tangent plane, or the WCS cannot be followed to
+            the required accuracy.
+        ParameterError
+            If the output WCS has distortions or is no TAN projection.
+        """
+        _check_output(output_wcs)
+        # astropy changes WCS objects while it uses them, so shared ones are copied first.
+        with _COPY_LOCK:
+            exact = _Transform(chip_wcs.deepcopy(), output_wcs.deepcopy())
+        ny, nx = shape
+        centre = ((nx - 1) / 2.0, (ny - 1) / 2.0)
+        half_size = (nx / 2.0, ny / 2.0)
+        smooth = exact.without_tables()
+        coefficients = _fit_smooth(smooth, centre, half_size)
+        x_knots, y_knots, residual = _sample_residual(exact, smooth, shape)
+        unchecked = cls(shape, centre, half_size, coefficients, x_knots, y_knots, residual, np.inf)
+        error = unchecked._difference(exact, *_check_positions(shape, _CHECK_POINTS))
+        if not error <= LARGEST_ERROR:
+            raise ExposureError(
+                f"the pixel map of a chip of shape {shape} differs from its WCS by {error:.2g} output pixel, "
+                f"expected at most {LARGEST_ERROR}. Are its lookup tables damaged?"
+            )
+        return cls(shape, centre, half_size, coefficients, x_knots, y_knots, residual, error)
+
+    @property
+    def degree(self) -> int:
+        """Degree of the polynomial."""
+        return self.coefficients.shape[1] - 1
+
+    def evaluate(self, first_row: int = 0, last_row: int | None = None) -> NDArray[np.float64]:
+        """Map the centres of whole chip rows.
+
+        Parameters
+        ----------
+        first_row, last_row : int
+            Rows of the chip, the last one excluded; by default all.
+
+        Returns
+        -------
+        ndarray
+            Output pixel (x, y) of each chip pixel, shape (rows, columns, 2), float64.
+        """
+        ny, nx = self.shape
+        last_row = ny if last_row is None else last_row
+        if not 0 <= first_row <= last_row <= ny:
+            raise ParameterError(f"rows {first_row} to {last_row} of a chip of {ny} rows were asked for.")
+        columns = np.arange(nx, dtype=np.float64)
+        powers = np.vander((columns - self.centre[0]) / self.half_size[0], self.degree + 1, increasing=True)
+        # One row for each power of y (and below for each knot row), columns x0 y0 x1 y1 ...: a block of rows is
+        # then a single matrix product.
+        polynomial = np.stack([c @ powers.T for c in self.coefficients], axis=-1).reshape(
+            self.degree + 1, 2 * nx
+        )
+        column_weights = _interpolation(self.x_knots, columns)
+        out = np.empty((last_row - first_row, 2 * nx))
+        for start in range(first_row, last_row, _BLOCK_ROWS):
+            rows = np.arange(start, min(start + _BLOCK_ROWS, last_row), dtype=np.float64)
+            left = np.vander((rows - self.centre[1]) / self.half_size[1], self.degree + 1, increasing=True)
+            right = polynomial
+            if len(self.y_knots):
+                weights, residual = self._residual_rows(rows, column_weights)
+                left = np.hstack([left, weights])
+                right = np.vstack([polynomial, residual])
+            np.matmul(left, right, out=out[start - first_row : start - first_row + len(rows)])
+        return out.reshape(last_row - first_row, nx, 2)
+
+    def at(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Map any positions on the chip.
+
+        Parameters
+        ----------
+        x, y : array_like
+            Chip positions, 0-based, from -0.5 to size - 0.5; they are broadcast together.
+
+        Returns
+        -------
+        u, v : ndarray
+            Output pixel positions, 0-based, float64, of the broadcast shape.
+        """
+        x, y = np.broadcast_arrays(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+        s = (x - self.centre[0]) / self.half_size[0]
+        t = (y - self.centre[1]) / self.half_size[1]
+        output = np.polynomial.polynomial.polyval2d(t, s, np.moveaxis(self.coefficients, 0, -1))
+        if len(self.x_knots):
+            i, fx = _interpolation(self.x_knots, x)
+            j, fy = _interpolation(self.y_knots, y)
+            r = self.residual
+            lower = r[:, j, i] * (1.0 - fx) + r[:, j, i + 1] * fx
+            upper = r[:, j + 1, i] * (1.0 - fx) + r[:, j + 1, i + 1] * fx
+            output = output + lower * (1.0 - fy) + upper * fy
+        return output[0], output[1]
+
+    def measured_error(self, chip_wcs: WCS, output_wcs: WCS, n: int = 1000, seed: int = 0) -> float:
+        """Compare the map with the exact transform.
+
+        Parameters
+        ----------
+        chip_wcs, output_wcs : WCS
+            As given to `fit`.
+        n : int
+            Number of random chip positions, besides the corners.
+        seed : int
+            Seed of the positions.
+
+        Returns
+        -------
+        float
+            Largest difference of a coordinate in output pixels.
+        """
+        with _COPY_LOCK:
+            exact = _Transform(chip_wcs.deepcopy(), output_wcs.deepcopy())
+        return self._difference(exact, *_check_positions(self.shape, n, seed))
+
+    def _difference(self, exact: _Transform, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+        return float(np.abs(np.stack(self.at(x, y)) - exact(x, y)).max())
+
+    def _residual_rows(
+        self, rows: NDArray[np.float64], column_weights: tuple[NDArray[np.intp], NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Give the knot rows that some chip rows need, interpolated along x, and the rows' weights for them."""
+        j, fy = _interpolation(self.y_knots, rows)
+        first, last = int(j[0]), int(j[-1]) + 2
+        i, fx = column_weights
+        knot_rows = self.residual[:, first:last]
+        along_x = knot_rows[:, :, i] * (1.0 - fx) + knot_rows[:, :, i + 1] * fx
+        weights = np.zeros((len(rows), last - first))
+        at = np.arange(len(rows))
+        weights[at, j - first] = 1.0 - fy
+        weights[at, j - first + 1] = fy
+        return weights, np.moveaxis(along_x, 0, -1).reshape(last - first, -1)
+
+
+class _Transform:
+    """The exact transform from chip pixels to output pixels, with private WCS objects."""
+
+    def __init__(self, chip_wcs: WCS, output_wcs: WCS) -> None:
+        self.chip_wcs = chip_wcs
+        self.output_wcs = output_wcs
+
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map positions; shape (2, n). Raises ExposureError beyond the horizon of the output's plane."""
+        ra, dec = self.chip_wcs.all_pix2world(x, y, 0)
+        ra0, dec0 = np.radians(self.output_wcs.wcs.crval)
+        cosine = np.sin(np.radians(dec)) * np.sin(dec0) + np.cos(np.radians(dec)) * np.cos(dec0) * np.cos(
+            np.radians(ra) - ra0
+        )
+        if not np.all(cosine > _LOWEST_COSINE):
+            away = np.degrees(np.arccos(np.clip(np.min(cosine), -1.0, 1.0)))
+            raise ExposureError(
+                f"part of the chip is {away:.1f} degrees from the output image's tangent point, expected less than 89. "
+                "It cannot be projected there; choose sky cells that the exposure touches."
+            )
+        return np.array(self.output_wcs.wcs_world2pix(ra, dec, 0), dtype=np.float64)
+
+    def without_tables(self) -> _Transform:
+        """Give the same transform with the lookup tables left out."""
+        chip_wcs = self.chip_wcs.deepcopy()
+        chip_wcs.cpdis1 = chip_wcs.cpdis2 = None
+        chip_wcs.det2im1 = chip_wcs.det2im2 = None
+        return _Transform(chip_wcs, self.output_wcs)
+
+    def table_knots(self, axis: int) -> NDArray[np.float64]:
+        """Give the 0-based chip positions of all tables' elements along axis 0 (x) or 1 (y)."""
+        wcs = self.chip_wcs
+        tables = [table for table in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2) if table is not None]
+        if not tables:
+            return np.empty(0)
+        return np.concatenate([
+            (np.arange(1, table.data.shape[1 - axis] + 1) - table.crpix[axis]) * table.cdelt[axis]
+            + table.crval[axis]
+            - 1.0
+            for table in tables
+        ])  # fmt: skip
+
+
+def _check_output(output_wcs: WCS) -> None:
+    ctype = tuple(output_wcs.wcs.ctype)
+    if ctype != ("RA---TAN", "DEC--TAN") or output_wcs.has_distortion:
+        raise ParameterError(
+            f"the output WCS has CTYPE {ctype}{' and distortions' if output_wcs.has_distortion else ''}, "
+            "expected RA---TAN, DEC--TAN without distortions."
+        )
+
+
+def _fit_smooth(
+    smooth: _Transform, centre: tuple[float, float], half_size: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Fit polynomials of rising degree to the smooth transform until the error is small enough."""
+    error = np.inf
+    for degree in _DEGREES:
+        s, t = _chebyshev_grid(2 * (degree + 1))
+        s_check, t_check = _chebyshev_grid(2 * degree + 5, ends=True)
+        origin = smooth(np.array([centre[0]]), np.array([centre[1]]))
+        target = smooth(centre[0] + half_size[0] * s, centre[1] + half_size[1] * t) - origin
+        coefficients = _least_squares(s, t, target, degree)
+        expected = smooth(centre[0] + half_size[0] * s_check, centre[1] + half_size[1] * t_check) - origin
+        found = np.polynomial.polynomial.polyval2d(t_check, s_check, np.moveaxis(coefficients, 0, -1))
+        error = float(np.abs(found - expected).max())
+        if error <= _SMOOTH_ERROR:
+            coefficients[:, 0, 0] += origin[:, 0]
+            return coefficients
+    raise ExposureError(
+        f"a polynomial of degree {_DEGREES[-1]} follows the chip's WCS to {error:.2g} output pixel only, expected "
+        f"{_SMOOTH_ERROR}. Are its SIP coefficients damaged?"
+    )
+
+
+def _chebyshev_grid(n: int, *, ends: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give n x n Chebyshev nodes in the square from -1 to 1, with or without its edges."""
+    nodes = np.cos(np.pi * (np.arange(n) / (n - 1) if ends else (np.arange(n) + 0.5) / n))
+    s, t = np.meshgrid(nodes, nodes)
+    return s.ravel(), t.ravel()
+
+
+def _least_squares(
+    s: NDArray[np.float64], t: NDArray[np.float64], target: NDArray[np.float64], degree: int
+) -> NDArray[np.float64]:
+    """Fit both axes' polynomials of a total degree; shape (2, degree + 1, degree + 1)."""
+    j, i = (index.ravel() for index in np.indices((degree + 1, degree + 1)))
+    j, i = j[j + i <= degree], i[j + i <= degree]
+    solution = np.linalg.lstsq(t[:, None] ** j * s[:, None] ** i, target.T, rcond=None)[0]
+    coefficients = np.zeros((2, degree + 1, degree + 1))
+    coefficients[:, j, i] = solution.T
+    return coefficients
+
+
+def _sample_residual(
+    exact: _Transform, smooth: _Transform, shape: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Sample exact minus smooth at all knots of the tables that lie on the chip, and at its edges."""
+    knots = []
+    for axis, size in ((0, shape[1]), (1, shape[0])):
+        positions = exact.table_knots(axis)
+        if len(positions) == 0:
+            return np.empty(0), np.empty(0), np.empty((2, 0, 0))
+        inside = positions[(positions > -0.5) & (positions < size - 0.5)]
+        knots.append(np.unique(np.concatenate([[-0.5, size - 0.5], inside])))
+    x, y = (grid.ravel() for grid in np.meshgrid(*knots))
+    residual = exact(x, y) - smooth(x, y)
+    return knots[0], knots[1], residual.reshape(2, len(knots[1]), len(knots[0]))
+
+
+def _interpolation(
+    knots: NDArray[np.float64], positions: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Give the interval of each position and how far along it is (0 to 1); positions outside take the end's."""
+    if len(knots) == 0:
+        return np.zeros(positions.shape, dtype=np.intp), np.zeros(positions.shape)
+    interval = np.clip(np.searchsorted(knots, positions, side="right") - 1, 0, len(knots) - 2)
+    fraction = (positions - knots[interval]) / (knots[interval + 1] - knots[interval])
+    return interval, np.clip(fraction, 0.0, 1.0)
+
+
+def _check_positions(
+    shape: tuple[int, int], n: int, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the chip's corners and n random positions on it."""
+    ny, nx = shape
+    random = np.random.default_rng(seed)
+    x = np.concatenate([[-0.5, nx - 0.5, -0.5, nx - 0.5], random.uniform(-0.5, nx - 0.5, n)])
+    y = np.concatenate([[-0.5, -0.5, ny - 0.5, ny - 0.5], random.uniform(-0.5, ny - 0.5, n)])
+    return x, y
