@@ -1,0 +1,151 @@
+"""Find the sky cells that exposures cover."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multivisit.errors import ExposureError, MissingFileError, MultivisitError, SkyCellError
+from multivisit.exposures.model import read_exposure
+from multivisit.plan.exposure_files import find_exposure_file
+from multivisit.plan.poller import read_poller
+from multivisit.sky.footprint import POINTS_PER_EDGE, cells_of_outlines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TypeAlias
+
+    from multivisit.exposures.model import Exposure
+    from multivisit.sky.cells import SkyCell
+
+    VisitInput: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+__all__ = ["cells_of_exposure", "find_sky_cells"]
+
+log = logging.getLogger(__name__)
+
+
+def find_sky_cells(
+    visit_input: VisitInput,
+    input_path: str | os.PathLike[str] | None = None,
+    scale: str | float | None = None,
+    cell_size: float | None = None,
+    *,
+    diagnostic: bool = False,
+) -> dict[str, SkyCell]:
+    """Find all sky cells that exposures cover. Only headers are read, and nothing is written.
+
+    Parameters
+    ----------
+    visit_input : str, path or sequence of them
+        A poller file, one exposure (a name that ends in ``.fits`` or ``.fits.gz``), or a sequence of
+        exposures.
+    input_path : str or path, optional
+        Folder in which exposures are looked for that are not in the working folder.
+    scale : str or float, optional
+        Pixel scale of the cells: 'fine' (default), 'coarse' or arcsec per pixel.
+    cell_size : float, optional
+        Width of the projection cells in degrees; by default the published 450287 pixels of 0.04 arcsec.
+    diagnostic : bool, optional
+        Log the cells of every exposure at level INFO instead of DEBUG.
+
+    Returns
+    -------
+    dict of str to SkyCell
+        By name, in the order in which the exposures first touch them. The `members` of a cell are the names
+        of its exposures as they were given, each once.
+
+    Raises
+    ------
+    MissingFileError, PollerError
+        If the poller file or an exposure is missing or unreadable.
+    ExposureError
+        If an exposure has no usable WCS or cannot be read. One error names all the bad exposures.
+    SkyCellError
+        If `scale` or `cell_size` is impossible.
+    """
+    cells_of_outlines([], scale, cell_size)  # an impossible size is an error before any file is read
+    level = logging.INFO if diagnostic else logging.DEBUG
+    found: dict[str, SkyCell] = {}
+    problems: list[MultivisitError] = []
+    seen: set[Path] = set()
+    for name, pathname in _names(visit_input):
+        try:
+            path = _locate(name, pathname, input_path)
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            cells = cells_of_exposure(read_exposure(path), scale, cell_size)
+        except (MissingFileError, ExposureError) as error:
+            problems.append(error)
+            continue
+        log.log(level, "%s covers %s", name, ", ".join(cell.sky_cell_id for cell in cells))
+        for cell in cells:
+            found.setdefault(cell.sky_cell_id, cell).members.append(name)
+    _raise(problems)
+    return found
+
+
+def cells_of_exposure(
+    exposure: Exposure, scale: str | float | None = None, cell_size: float | None = None
+) -> list[SkyCell]:
+    """Find the sky cells that one exposure covers.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The exposure.
+    scale, cell_size
+        As in `find_sky_cells`.
+
+    Returns
+    -------
+    list of SkyCell
+        By projection cell, x and y; their `members` are empty.
+
+    Raises
+    ------
+    ExposureError
+        If the WCS of a chip gives positions that are not on the sky.
+    """
+    outlines = [chip.outline(POINTS_PER_EDGE) for chip in exposure.chips]
+    try:
+        return cells_of_outlines(outlines, scale, cell_size)
+    except SkyCellError as error:
+        raise ExposureError(f"{exposure.path}: the WCS is not usable: {error}") from error
+
+
+def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
+    """Names of the exposures as given, each with the path that a poller file has for it (or nothing)."""
+    if not isinstance(visit_input, str | os.PathLike):
+        return [(os.fspath(name), "") for name in visit_input]
+    name = os.fspath(visit_input)
+    if name.lower().endswith((".fits", ".fits.gz")):
+        return [(name, "")]
+    return [(row.filename, row.pathname) for row in read_poller(name)]
+
+
+def _locate(name: str, pathname: str, input_path: str | os.PathLike[str] | None) -> Path:
+    folders = [Path()] if input_path is None else [Path(), Path(input_path)]
+    for folder in folders:
+        path = find_exposure_file(name, folder, pathname=pathname)
+        if path is not None:
+            return path
+    places = " and ".join(str(folder.absolute()) for folder in folders)
+    raise MissingFileError(
+        f"{name}: exposure not found in {places}{f', nor at {pathname}' if pathname else ''}; "
+        "give its path, or the folder that holds it as input_path"
+    )
+
+
+def _raise(problems: Sequence[MultivisitError]) -> None:
+    """Raise what went wrong: one error as it is, several as one error with a line each."""
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise problems[0]
+    kind = type(problems[0]) if len({type(problem) for problem in problems}) == 1 else ExposureError
+    lines = [str(problem).replace("\n", "\n    ") for problem in problems]
+    raise kind("\n  ".join([f"{len(problems)} exposures cannot be used", *lines]))
