@@ -1,0 +1,464 @@
+"""Headers of a mosaic: what it is, what it was made from and how, and where its pixels are on the sky."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from multivisit.products.keywords import (
+    MEMBER_KEYWORDS,
+    MULTIPLE,
+    KeywordRule,
+    combine_keyword,
+    member_value,
+    put_all,
+)
+from multivisit.products.members import (
+    combined_chips,
+    combined_photometry,
+    exposures_in_time,
+    iso_date,
+    known_mjd,
+    wcs_solution,
+    wcs_solutions,
+)
+from multivisit.products.tables import trailer_name
+
+if TYPE_CHECKING:
+    import datetime
+    from collections.abc import Iterable, Sequence
+
+    from astropy.io import fits
+
+    from multivisit.combine.mosaic import LayerMosaic
+    from multivisit.exposures.model import Exposure
+    from multivisit.plan.layers import Layer
+    from multivisit.plan.parameters import CombinationParameters
+    from multivisit.products.members import CombinedChip
+    from multivisit.sky.grid import OutputGrid
+
+__all__ = ["ProductDescription", "image_header", "primary_header", "science_header"]
+
+_MAXIMUM_NUMBERED_CHIPS = 999
+_HISTORY_WIDTH = 72
+_PHOTOMETRY_COMMENTS = {
+    "PHOTMODE": "observation configuration of the first chip",
+    "PHOTFLAM": "inverse sensitivity, erg/s/cm2/Angstrom/electron",
+    "PHOTFNU": "inverse sensitivity, Jy*s/electron",
+    "PHOTZPT": "ST magnitude zero point",
+    "PHOTPLAM": "[Angstrom] pivot wavelength",
+    "PHOTBW": "[Angstrom] RMS bandwidth of filter and detector",
+}
+
+
+@dataclass(frozen=True)
+class ProductDescription:
+    """All that the headers of one product are made of."""
+
+    layer: Layer
+    """The layer and its members."""
+
+    mosaic: LayerMosaic
+    """The combined pixels, with the records of the chips."""
+
+    grid: OutputGrid
+    """The pixel grid."""
+
+    parameters: CombinationParameters
+    """How the layer was combined."""
+
+    written: datetime.date
+    """Date of writing."""
+
+    s_region: str = ""
+    """Footprint for S_REGION; empty for none."""
+
+    history: tuple[str, ...] = ()
+    """More lines for HISTORY."""
+
+    @cached_property
+    def chips(self) -> tuple[CombinedChip, ...]:
+        """The chips in the order of the context bits."""
+        return combined_chips(self.layer, self.mosaic.chips)
+
+
+def primary_header(product: ProductDescription, n_extensions: int) -> fits.Header:
+    """Make the PRIMARY header.
+
+    Parameters
+    ----------
+    product : ProductDescription
+        What the file will hold.
+    n_extensions : int
+        Number of extensions that follow.
+
+    Returns
+    -------
+    Header
+        Complete but for CHECKSUM and DATASUM.
+    """
+    from astropy.io import fits
+
+    header = fits.Header()
+    _section(
+        header,
+        "",
+        [
+            ("SIMPLE", True, "conforms to the FITS standard"),
+            ("BITPIX", 8, "no data here"),
+            ("NAXIS", 0, "the images are in the extensions"),
+            ("EXTEND", True, "extensions follow"),
+            ("NEXTEND", n_extensions, "number of extensions"),
+            ("DATE", product.written.isoformat(), "date of writing"),
+        ],
+    )
+    _section(header, "PRODUCT", _product_cards(product))
+    exposures = exposures_in_time(product.layer)
+    headers = [exposure.primary for exposure in exposures]
+    member_cards = {
+        title: [(rule.keyword, combine_keyword(rule, headers), rule.comment) for rule in rules]
+        for title, rules in MEMBER_KEYWORDS.items()
+    }
+    _section(header, "TARGET", [*member_cards["TARGET"], ("EQUINOX", 2000.0, "equinox of these coordinates")])
+    _section(header, "PROPOSAL", member_cards["PROPOSAL"])
+    _section(header, "EXPOSURE", [*_time_cards(exposures), *member_cards["EXPOSURE"]])
+    _section(header, "DETECTOR", [*_filter_cards(product.layer, headers), *member_cards["DETECTOR"]])
+    _section(header, "CALIBRATION", member_cards["CALIBRATION"])
+    _section(header, "COVERAGE", _coverage_cards(product))
+    chips = product.chips
+    _section(header, "WORLD COORDINATE SOLUTIONS OF THE MEMBERS", _solution_cards(chips))
+    _section(header, "SKY", _sky_cards(product, chips))
+    _section(header, "DRIZZLE", _drizzle_cards(product, chips))
+    for line in _history(product, chips):
+        _add_history(header, line)
+    return _with_long_strings_declared(header)
+
+
+def science_header(product: ProductDescription) -> fits.Header:
+    """Make the header of the SCI extension.
+
+    Parameters
+    ----------
+    product : ProductDescription
+        What the file will hold.
+
+    Returns
+    -------
+    Header
+        Complete but for CHECKSUM and DATASUM.
+    """
+    photometry = combined_photometry(product.chips)
+    units = "ELECTRONS/S" if product.parameters.final_units == "cps" else "ELECTRONS"
+    names = {chip.chip.wcs_name or "" for chip in product.chips}
+    header = image_header(
+        product,
+        "SCI",
+        product.mosaic.science.shape,
+        bits=-32,
+        cards=[
+            ("BUNIT", units, "units of the pixels"),
+            ("EXPTIME", _total_time(exposures_in_time(product.layer)), "[s] sum over the exposures"),
+            ("NCOMBINE", len(product.layer.members), "number of exposures combined"),
+            ("WCSNAME", names.pop() if len(names) == 1 else MULTIPLE, "WCS solution of the members"),
+            ("S_REGION", product.s_region, ""),
+            *((key, value, _PHOTOMETRY_COMMENTS[key]) for key, value in photometry.keywords.items()),
+        ],
+    )
+    for note in photometry.notes:
+        _add_history(header, note)
+    return header
+
+
+def image_header(
+    product: ProductDescription,
+    name: str,
+    shape: Sequence[int],
+    *,
+    bits: int,
+    cards: Sequence[tuple[str, object, str]] = (),
+) -> fits.Header:
+    """Make the header of an image extension: structure, the cards given, and the grid's WCS.
+
+    Parameters
+    ----------
+    product : ProductDescription
+        What the file will hold.
+    name : str
+        EXTNAME.
+    shape : sequence of int
+        Shape of the image, the fastest axis last. Axes beyond two stand before the image's.
+    bits : int
+        BITPIX: -32 for float32, 32 for int32.
+    cards : sequence of (str, object, str), optional
+        Keyword, value, comment: put before the WCS.
+
+    Returns
+    -------
+    Header
+        Complete but for CHECKSUM and DATASUM.
+    """
+    from astropy.io import fits
+
+    axes = [("NAXIS" + str(number), length, "") for number, length in enumerate(reversed(shape), start=1)]
+    header = fits.Header()
+    put_all(
+        header,
+        [
+            ("XTENSION", "IMAGE", "image extension"),
+            ("BITPIX", bits, "IEEE single precision" if bits < 0 else "integers"),
+            ("NAXIS", len(shape), "number of axes"),
+            *axes,
+            ("PCOUNT", 0, "required"),
+            ("GCOUNT", 1, "required"),
+            ("EXTNAME", name, "extension name"),
+            ("EXTVER", 1, "extension version"),
+            ("INHERIT", True, "the primary header's keywords hold here too"),
+            *cards,
+            *_wcs_cards(product.grid),
+        ],
+    )
+    return _with_long_strings_declared(header)
+
+
+def _section(header: fits.Header, title: str, cards: Iterable[tuple[str, object, str]]) -> None:
+    """Append a titled group of keywords; nothing at all if none of them has a value."""
+    from astropy.io import fits
+
+    group = fits.Header()
+    put_all(group, list(cards))
+    if not len(group):
+        return
+    if title:
+        for text in ("", f"      / {title}", ""):
+            header.append(("", text), end=True, bottom=True)
+    for card in group.cards:
+        header.append(card, end=True, bottom=True)
+
+
+def _product_cards(product: ProductDescription) -> list[tuple[str, object, str]]:
+    """What the file is."""
+    layer = product.layer
+    return [
+        ("FILENAME", layer.product_filename, "name of this file"),
+        ("ROOTNAME", layer.product_filename.rsplit("_", 1)[0], "name without suffix"),
+        ("FILETYPE", "SCI", "type of data"),
+        ("TELESCOP", "HST", "telescope"),
+        ("INSTRUME", layer.instrument.upper(), "instrument"),
+        ("DETECTOR", layer.detector.upper(), "detector"),
+        ("PROD_VER", f"multivisit {version('multivisit')}", "software that made this file"),
+        ("HAPLEVEL", 4, "multi-visit mosaic"),
+        ("SCELLID", layer.sky_cell_id.removeprefix("skycell-"), "sky cell"),
+        ("LAYER", layer.layer_label, "layer of the sky cell"),
+        ("PIXSCALE", product.grid.scale, "[arcsec] pixel size"),
+        ("ASN_MTYP", "PROD-DTH", "a combined product"),
+        ("DRIZPARS", trailer_name(layer.product_filename), "messages of the processing"),
+    ]
+
+
+def _filter_cards(layer: Layer, headers: Sequence[fits.Header]) -> list[tuple[str, object, str]]:
+    """The filter, and what the members say of each wheel."""
+    name = layer.filter_name
+    joined = name if name == "clear" else name.upper().replace("-", ";")
+    wheels = ("FILTER1", "FILTER2", "FILTNAM1", "FILTNAM2")
+    rules = [KeywordRule(wheel, "multi", "element of a filter wheel") for wheel in wheels]
+    return [
+        ("FILTER", joined, "filter, or filter and polarizer"),
+        *((rule.keyword, combine_keyword(rule, headers), rule.comment) for rule in rules),
+    ]
+
+
+def _total_time(exposures: Iterable[Exposure]) -> float:
+    """Sum of the exposure times in seconds."""
+    return math.fsum(exposure.exposure_time for exposure in exposures)
+
+
+def _time_cards(exposures: Sequence[Exposure]) -> list[tuple[str, object, str]]:
+    """When and how long was it observed."""
+    starts = [mjd for exposure in exposures if (mjd := known_mjd(exposure.start_mjd)) is not None]
+    ends = [mjd for exposure in exposures if (mjd := known_mjd(exposure.end_mjd)) is not None]
+    start = min(starts, default=None)
+    end = max(ends, default=None)
+    total = _total_time(exposures)
+    first = exposures[0].primary
+    begin = None if start is None else iso_date(start)
+    return [
+        (
+            "DATE-OBS",
+            member_value(first, "DATE-OBS") or (begin and begin[:10]),
+            "UT date of the earliest exposure",
+        ),
+        ("TIME-OBS", member_value(first, "TIME-OBS") or (begin and begin[11:19]), "UT time of its start"),
+        ("DATE-BEG", begin, "UT start of the earliest exposure"),
+        ("DATE-END", None if end is None else iso_date(end), "UT end of the latest exposure"),
+        ("EXPSTART", start, "[d] start of the earliest exposure, MJD"),
+        ("EXPEND", end, "[d] end of the latest exposure, MJD"),
+        ("EXPTIME", total, "[s] sum over the exposures"),
+        ("TEXPTIME", total, "[s] the same"),
+        ("NUMEXP", len(exposures), "number of exposures combined"),
+    ]
+
+
+def _coverage_cards(product: ProductDescription) -> list[tuple[str, object, str]]:
+    """How deep and how complete the mosaic is."""
+    statistics = product.mosaic.statistics
+    return [
+        ("NPIXFRAC", statistics.observed_fraction, "fraction of the sky cell's pixels with data"),
+        ("MEANEXPT", statistics.mean_exposure_time, "[s] mean exposure time of pixels with data"),
+        ("MEDEXPT", statistics.median_exposure_time, "[s] median exposure time of pixels with data"),
+        ("MEANNEXP", statistics.mean_exposures, "mean number of chips of pixels with data"),
+        ("MEDNEXP", statistics.median_exposures, "median number of chips of pixels with data"),
+        ("MEANWHT", statistics.mean_weight, "mean weight of pixels with data"),
+        ("MEDWHT", statistics.median_weight, "median weight of pixels with data"),
+    ]
+
+
+def _solution_cards(chips: Sequence[CombinedChip]) -> list[tuple[str, object, str]]:
+    """Whether the members agree on what their positions are tied to."""
+    solutions = wcs_solutions(chips)
+    return [
+        (
+            "NWCSNAME",
+            len({chip.chip.wcs_name for chip in chips}),
+            "number of different WCSNAMEs of the members",
+        ),
+        ("WCSSOLN", next(iter(solutions), None) if len(solutions) == 1 else MULTIPLE, "astrometric solution"),
+        ("WCSMIXED", len(solutions) > 1, "members with different solutions are combined"),
+    ]
+
+
+def _sky_cards(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[tuple[str, object, str]]:
+    """What was taken off the members."""
+    levels = [chip.record.sky_level for chip in chips]
+    subtracted = bool(product.parameters.skysub)
+    return [
+        ("SKYDONE", subtracted, "sky levels were subtracted"),
+        ("SKYMETHD", product.parameters.skymethod if subtracted else None, "how sky levels were found"),
+        ("SKYLOW", min(levels, default=None), "[electron/s/chip pixel] lowest level subtracted"),
+        ("SKYHIGH", max(levels, default=None), "[electron/s/chip pixel] highest level subtracted"),
+    ]
+
+
+def _drizzle_cards(
+    product: ProductDescription, chips: Sequence[CombinedChip]
+) -> list[tuple[str, object, str]]:
+    """The drizzle parameters, and those of each chip by its number."""
+    cards: list[tuple[str, object, str]] = [
+        ("DRIZCORR", "COMPLETE", "drizzled"),
+        ("NDRIZIM", len(chips), "number of chips drizzled"),
+    ]
+    for number, chip in enumerate(chips[:_MAXIMUM_NUMBERED_CHIPS], start=1):
+        cards += [(f"D{number:03d}{key}", value, text) for key, value, text in _chip_cards(product, chip)]
+    return cards
+
+
+def _chip_cards(product: ProductDescription, chip: CombinedChip) -> list[tuple[str, object, str]]:
+    """The drizzle parameters of one chip, without the number."""
+    parameters = product.parameters
+    fill = parameters.final_fillval
+    return [
+        ("DATA", f"{chip.exposure.filename}[sci,{chip.chip.extver}]", "chip"),
+        ("DEXP", chip.chip.exposure_time, "[s] its exposure time"),
+        ("WTSC", _weight_scale(parameters, chip), "weight of its good pixels"),
+        ("KERN", parameters.final_kernel, "kernel"),
+        ("PIXF", parameters.final_pixfrac, "linear size of a drop, in its pixels"),
+        ("OUUN", parameters.final_units, "units of the output"),
+        (
+            "FVAL",
+            "INDEF" if fill is None or not math.isfinite(fill) else str(fill),
+            "value where weight is 0",
+        ),
+        ("SCAL", product.grid.scale, "[arcsec] pixel size of the output"),
+        ("ISCL", chip.chip.nominal_scale, "[arcsec] its own pixel size"),
+    ]
+
+
+def _weight_scale(parameters: CombinationParameters, chip: CombinedChip) -> float:
+    """What the good pixels of a chip weigh."""
+    return chip.record.exposure_time if parameters.final_wht_type == "EXP" else 1.0
+
+
+def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[str]:
+    """How the product was made, line by line."""
+    packages = ", ".join(f"{name} {version(name)}" for name in ("drizzle", "numpy", "astropy"))
+    lines = [f"Made by multivisit {version('multivisit')} with {packages}.", "Combination parameters:"]
+    lines += [f"  {key} = {_parameter_text(value)}" for key, value in _parameter_items(product.parameters)]
+    if len(chips) > _MAXIMUM_NUMBERED_CHIPS:
+        lines.append(
+            f"Only the first {_MAXIMUM_NUMBERED_CHIPS} chips have Dnnn keywords; HDRTAB has all {len(chips)}."
+        )
+    lines += _solution_history(chips)
+    return [*lines, *product.history]
+
+
+def _parameter_items(parameters: CombinationParameters) -> Iterable[tuple[str, Any]]:
+    """Names and values of the combination parameters."""
+    return parameters.model_dump().items()
+
+
+def _parameter_text(value: object) -> str:
+    """A parameter's value as people write it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value)
+    return "none" if value is None else str(value)
+
+
+def _solution_history(chips: Sequence[CombinedChip]) -> list[str]:
+    """Which WCS solutions the members have, and a warning where they are mixed."""
+    solutions = wcs_solutions(chips)
+    lines = ["WCS solutions of the members (WCSNAME without the distortion model, chips, exposures):"]
+    for solution, n_chips in solutions.items():
+        exposures = {chip.exposure.rootname for chip in chips if wcs_solution(chip.chip.wcs_name) == solution}
+        lines.append(f"  {solution}: {n_chips}, {len(exposures)}")
+    if len(solutions) > 1:
+        lines.append("WARNING: members with different WCS solutions are combined; positions may disagree.")
+    return lines
+
+
+def _wcs_cards(grid: OutputGrid) -> list[tuple[str, object, str]]:
+    """The grid's world coordinates; by LTV and LTM physical coordinates are the projection cell's pixels."""
+    cd = grid.scale / 3600.0
+    return [
+        ("WCSAXES", 2, "number of world coordinate axes"),
+        ("CTYPE1", "RA---TAN", "right ascension, gnomonic projection"),
+        ("CTYPE2", "DEC--TAN", "declination, gnomonic projection"),
+        ("CUNIT1", "deg", "unit of axis 1"),
+        ("CUNIT2", "deg", "unit of axis 2"),
+        ("CRVAL1", float(grid.crval[0]), "[deg] right ascension of the tangent point"),
+        ("CRVAL2", float(grid.crval[1]), "[deg] declination of the tangent point"),
+        ("CRPIX1", float(grid.crpix[0]), "column of the tangent point"),
+        ("CRPIX2", float(grid.crpix[1]), "row of the tangent point"),
+        ("CD1_1", -cd, "[deg] East is to the left"),
+        ("CD1_2", 0.0, ""),
+        ("CD2_1", 0.0, ""),
+        ("CD2_2", cd, "[deg] North is up"),
+        ("RADESYS", "ICRS", "reference frame"),
+        ("ORIENTAT", 0.0, "[deg] position angle of the rows' axis"),
+        ("VAFACTOR", 1.0, "velocity aberration is corrected"),
+        # Negative, since by custom physical = (pixel - LTV) / LTM: it counts in the projection cell.
+        ("LTV1", -grid.ltv[0], "physical pixels are the projection cell's"),
+        ("LTV2", -grid.ltv[1], "physical pixels are the projection cell's"),
+        ("LTM1_1", 1.0, "scale of the physical pixels"),
+        ("LTM2_2", 1.0, "scale of the physical pixels"),
+    ]
+
+
+def _add_history(header: fits.Header, line: str) -> None:
+    """Add a line of HISTORY, broken between words; continuations are indented."""
+    import textwrap
+
+    text = line.encode("ascii", "replace").decode("ascii").replace("\n", " ")
+    indent = " " * (len(text) - len(text.lstrip()))
+    pieces = textwrap.wrap(text, _HISTORY_WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
+    for piece in pieces:
+        header.append(("HISTORY", piece), end=True, bottom=True)
+
+
+def _with_long_strings_declared(header: fits.Header) -> fits.Header:
+    """Say that CONTINUE cards are used, where they are."""
+    if "CONTINUE" in header.tostring(sep="\n", endcard=False, padding=False):
+        place = "EXTVER" if "EXTVER" in header else "EXTEND"
+        header.set("LONGSTRN", "OGIP 1.0", "long strings are continued", after=place)
+    return header

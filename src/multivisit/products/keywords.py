@@ -1,0 +1,232 @@
+"""Keywords of a product: how values are put into a header, and how those of the members are combined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from astropy.io import fits
+
+__all__ = [
+    "MEMBER_KEYWORDS",
+    "MULTIPLE",
+    "KeywordRule",
+    "KeywordValue",
+    "combine_keyword",
+    "member_value",
+    "plain_value",
+    "put",
+    "put_all",
+]
+
+KeywordValue = bool | int | float | str
+"""A keyword's value as the products hold it."""
+
+MULTIPLE = "MULTIPLE"
+"""Stands in a header where the members have different values; HDRTAB has each."""
+
+_CARD_LENGTH = 80
+_LONGEST_SHORT_FLOAT = 20
+
+
+@dataclass(frozen=True)
+class KeywordRule:
+    """How one keyword of the members' headers comes into the PRIMARY header of their mosaic."""
+
+    keyword: str
+    """The keyword, in the members and in the product."""
+
+    how: Literal["first", "multi", "joined"]
+    """``first``: that of the earliest member that has one; ``multi``: the common value, or `MULTIPLE`;
+    ``joined``: all the different values, sorted, with ``; `` between."""
+
+    comment: str
+    """Comment in the product's header."""
+
+    source: str = ""
+    """The keyword in the members, where it is another one."""
+
+
+MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
+    "TARGET": (
+        KeywordRule("TARGNAME", "first", "target of the earliest exposure, by its proposer"),
+        KeywordRule("RA_TARG", "first", "[deg] right ascension of that target"),
+        KeywordRule("DEC_TARG", "first", "[deg] declination of that target"),
+        KeywordRule("REFFRAME", "multi", "guide star catalog"),
+        KeywordRule("MTFLAG", "first", "moving target flag"),
+    ),
+    "PROPOSAL": (
+        KeywordRule("PROPOSID", "joined", "proposals"),
+        KeywordRule("PINAME", "joined", "principal investigators", source="PR_INV_L"),
+    ),
+    "EXPOSURE": (
+        KeywordRule("IMAGETYP", "first", "type of exposure"),
+        KeywordRule("PRIMESI", "multi", "instrument designated as prime"),
+        KeywordRule("OBSTYPE", "first", "observation type"),
+        KeywordRule("OBSMODE", "multi", "operating mode"),
+        KeywordRule("APERTURE", "multi", "aperture"),
+        KeywordRule("PROPAPER", "multi", "proposed aperture"),
+        KeywordRule("SUBARRAY", "multi", "subarray (T) or full frame (F)"),
+        KeywordRule("FGSLOCK", "multi", "commanded FGS lock"),
+        KeywordRule("SAMP_SEQ", "multi", "MultiAccum sequence"),
+        KeywordRule("NSAMP", "multi", "number of MultiAccum samples"),
+    ),
+    "DETECTOR": (
+        KeywordRule("CCDAMP", "multi", "amplifiers"),
+        KeywordRule("CCDGAIN", "multi", "commanded gain"),
+        *(KeywordRule(f"ATODGN{amp}", "first", f"calibrated gain of amplifier {amp}") for amp in "ABCD"),
+        *(KeywordRule(f"READNSE{amp}", "first", f"calibrated read noise, amplifier {amp}") for amp in "ABCD"),
+        KeywordRule("FLASHCUR", "multi", "post flash current"),
+        KeywordRule("LRFWAVE", "first", "linear ramp filter wavelength"),
+    ),
+    "CALIBRATION": (
+        KeywordRule("CAL_VER", "multi", "version of the calibration software"),
+        KeywordRule("IDCTAB", "multi", "distortion table"),
+        KeywordRule("NPOLFILE", "multi", "table of the remaining distortion"),
+        KeywordRule("D2IMFILE", "multi", "detector to image correction"),
+    ),
+}
+"""Keywords taken from the members' PRIMARY headers, by section of the product's header."""
+
+
+def plain_value(value: object) -> KeywordValue | None:
+    """Turn a keyword's value into a plain bool, int, float or string.
+
+    Parameters
+    ----------
+    value : object
+        A value out of a FITS header, or a number of numpy's.
+
+    Returns
+    -------
+    bool, int, float, str or None
+        None for what a header cannot hold or does not tell: undefined, NaN, infinite, blank. Strings lose the
+        blanks around them, and what is not ASCII becomes ``?``.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return _finite(value)
+    if isinstance(value, str):
+        text = value.strip().encode("ascii", "replace").decode("ascii")
+        return "".join(character if character.isprintable() else "?" for character in text) or None
+    return None
+
+
+def member_value(header: fits.Header, keyword: str) -> KeywordValue | None:
+    """Read a keyword of a member's header.
+
+    Parameters
+    ----------
+    header : Header
+        The header.
+    keyword : str
+        The keyword.
+
+    Returns
+    -------
+    bool, int, float, str or None
+        The value as `plain_value` gives it; None if it is missing, or if its card cannot be understood.
+    """
+    from astropy.io.fits.verify import VerifyError
+
+    try:
+        return plain_value(header.get(keyword))
+    except VerifyError:
+        return None
+
+
+def _finite(value: float | np.floating[Any]) -> float | None:
+    """A float as a Python float; one of single precision by its shortest decimals."""
+    number = float(str(value)) if isinstance(value, np.float32) else float(value)
+    return number if math.isfinite(number) else None
+
+
+def combine_keyword(rule: KeywordRule, headers: Iterable[fits.Header]) -> KeywordValue | None:
+    """Combine one keyword of the members' headers.
+
+    Parameters
+    ----------
+    rule : KeywordRule
+        The keyword and how it is combined.
+    headers : iterable of Header
+        The members' headers, the earliest first. Those that lack the keyword or leave it blank do not count.
+
+    Returns
+    -------
+    bool, int, float, str or None
+        The value for the product; None if no member has one.
+    """
+    keyword = rule.source or rule.keyword
+    values = [value for header in headers if (value := member_value(header, keyword)) is not None]
+    if not values:
+        return None
+    if rule.how == "first":
+        return values[0]
+    different = dict.fromkeys(values)
+    if rule.how == "multi":
+        return values[0] if len(different) == 1 else MULTIPLE
+    return "; ".join(str(value) for value in sorted(different, key=_numbers_first))
+
+
+def _numbers_first(value: KeywordValue) -> tuple[bool, float, str]:
+    """Sorting key: numbers, also those written as text, by their value, then other text."""
+    text = str(value)
+    return (False, float(text), text) if text.isdigit() else (True, 0.0, text)
+
+
+def put(header: fits.Header, keyword: str, value: object, comment: str = "") -> None:
+    """Append a keyword to a header, if its value can be there; the comment is cut to the card.
+
+    Parameters
+    ----------
+    header : Header
+        Changed in place.
+    keyword : str
+        A keyword that the header does not have yet.
+    value : object
+        Anything that `plain_value` takes; a value without meaning adds nothing.
+    comment : str, optional
+        Comment; left out where the value fills the card.
+    """
+    from astropy.io import fits
+
+    plain = plain_value(value)
+    if plain is None:
+        return
+    if isinstance(plain, float) and len(repr(plain)) > _LONGEST_SHORT_FLOAT:
+        # astropy would cut the last digits; free format has room for all of them.
+        text = repr(plain).upper()
+        header.append(fits.Card.fromstring(_with_comment(f"{keyword:<8}= {text}", comment)), end=True)
+        return
+    card = fits.Card(keyword, plain)
+    room = _CARD_LENGTH - len(str(card).rstrip()) - 3
+    header.append(fits.Card(keyword, plain, comment[: max(0, room)].rstrip()), end=True)
+
+
+def put_all(header: fits.Header, cards: Sequence[tuple[str, object, str]]) -> None:
+    """Append several keywords, each as `put` does.
+
+    Parameters
+    ----------
+    header : Header
+        Changed in place.
+    cards : sequence of (str, object, str)
+        Keyword, value and comment of each.
+    """
+    for keyword, value, comment in cards:
+        put(header, keyword, value, comment)
+
+
+def _with_comment(card: str, comment: str) -> str:
+    """A card with as much of the comment as it has room for."""
+    return f"{card} / {comment}"[:_CARD_LENGTH].rstrip(" /")

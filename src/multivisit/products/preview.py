@@ -1,0 +1,273 @@
+"""Pictures of mosaics: PNG, North up, with a title, a scale bar and a compass."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multivisit.atomic import atomic_path
+from multivisit.products.stretch import PictureArea, block_mean, find_stretch, observed_area
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    from multivisit.sky.grid import OutputGrid
+
+    Font = FreeTypeFont | ImageFont
+
+__all__ = ["MAXIMUM_SIZE", "compass_directions", "draw_preview", "scale_bar", "write_preview"]
+
+MAXIMUM_SIZE = 1600
+"""Pixels along the longer side of a picture, title and scale bar not counted."""
+
+_LEAST_SIZE = 480
+_NO_DATA = (38, 42, 50)
+_CANVAS = (14, 16, 20)
+_TEXT = (225, 228, 232)
+_QUIET_TEXT = (150, 156, 164)
+_BAR_FRACTION = 0.2
+_ROUND_ARCSEC = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000)
+
+
+def write_preview(
+    path: str | os.PathLike[str],
+    science: NDArray[Any],
+    grid: OutputGrid,
+    *,
+    title: str = "",
+    units: str = "electrons/s",
+    maximum_size: int = MAXIMUM_SIZE,
+) -> Path:
+    """Write a picture of a mosaic.
+
+    Parameters
+    ----------
+    path : path
+        The PNG file; its folder must exist.
+    science : ndarray
+        Image, shape (ny, nx), in rows from South to North; NaN where there are no data.
+    grid : OutputGrid
+        Where the pixels are.
+    title : str, optional
+        Text above the picture.
+    units : str, optional
+        Units of the pixels, written behind the limits.
+    maximum_size : int, optional
+        Pixels along the longer side of the picture at most.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ProductError
+        If the file cannot be written; nothing is left then.
+    """
+    picture = draw_preview(science, grid, title=title, units=units, maximum_size=maximum_size)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+    return Path(path)
+
+
+def draw_preview(
+    science: NDArray[Any],
+    grid: OutputGrid,
+    *,
+    title: str = "",
+    units: str = "electrons/s",
+    maximum_size: int = MAXIMUM_SIZE,
+) -> Image:
+    """Draw a picture of a mosaic.
+
+    The part with data is averaged over blocks of pixels (small mosaics are enlarged instead), stretched by
+    the inverse hyperbolic sine between robust limits, and put between a line of text and a scale bar with a
+    compass.
+
+    Parameters
+    ----------
+    science : ndarray
+        Image, shape (ny, nx), in rows from South to North; NaN where there are no data.
+    grid : OutputGrid
+        Where the pixels are.
+    title : str, optional
+        Text above the picture.
+    units : str, optional
+        Units of the pixels, written behind the limits.
+    maximum_size : int, optional
+        Pixels along the longer side of the picture at most.
+
+    Returns
+    -------
+    PIL.Image.Image
+        RGB picture.
+    """
+    from PIL import Image
+
+    area = observed_area(science)
+    longest = max(area.shape)
+    reduction = max(1, math.ceil(longest / maximum_size))
+    enlargement = max(1, min(_LEAST_SIZE, maximum_size) // longest)
+    means = block_mean(science, area, reduction)
+    stretch = find_stretch(means)
+    colours = _colours(stretch.brightness(means))
+    picture = Image.fromarray(colours)
+    if enlargement > 1:
+        size = (picture.width * enlargement, picture.height * enlargement)
+        picture = picture.resize(size, Image.Resampling.NEAREST)
+    limits = f"{stretch.black:.3g} to {stretch.white:.3g} {units}"
+    return _framed(picture, grid, area, grid.scale * reduction / enlargement, title, limits)
+
+
+def _colours(brightness: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey levels as RGB in rows from the top, with the colour for no data."""
+    no_data = ~np.isfinite(brightness)
+    grey = np.where(no_data, 0.0, brightness * 255.0 + 0.5).astype(np.uint8)
+    colours = np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+    colours[no_data] = _NO_DATA
+    return np.ascontiguousarray(colours[::-1])
+
+
+def _framed(
+    picture: Image, grid: OutputGrid, area: PictureArea, scale: float, title: str, limits: str
+) -> Image:
+    """Put the picture on a canvas with text above and a scale bar and a compass below."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width = max(picture.width, _LEAST_SIZE)
+    text_size = max(12, min(22, width // 50))
+    font = ImageFont.load_default(text_size)
+    edge = text_size
+    head, foot = 2 * text_size + edge // 2, 5 * text_size
+    canvas = Image.new("RGB", (width + 2 * edge, head + picture.height + foot), _CANVAS)
+    left = edge + (width - picture.width) // 2
+    canvas.paste(picture, (left, head))
+    draw = ImageDraw.Draw(canvas)
+    draw.text((edge, head // 2), _shortened(draw, title, font, width), _TEXT, font=font, anchor="lm")
+    bar_right = _draw_scale_bar(draw, font, (edge, head + picture.height), text_size, width, scale)
+    compass_left = _draw_compass(
+        draw, font, (edge + width, head + picture.height), text_size, compass_directions(grid, area)
+    )
+    room = compass_left - bar_right - 4 * text_size
+    if draw.textlength(limits, font=font) <= room:
+        middle = (bar_right + compass_left) // 2, head + picture.height + foot // 2
+        draw.text(middle, limits, _QUIET_TEXT, font=font, anchor="mm")
+    return canvas
+
+
+def _shortened(draw: ImageDraw, text: str, font: Font, width: int) -> str:
+    """The text, or as much of its beginning as fits."""
+    text = text.encode("ascii", "replace").decode("ascii").replace("\n", " ")
+    if draw.textlength(text, font=font) <= width:
+        return text
+    while text and draw.textlength(text + "...", font=font) > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def scale_bar(scale: float, width: float) -> tuple[float, str]:
+    """Choose a scale bar with a round length.
+
+    Parameters
+    ----------
+    scale : float
+        Arcsec per pixel of the picture.
+    width : float
+        Pixels that the bar may take at most.
+
+    Returns
+    -------
+    pixels : float
+        Length of the bar.
+    label : str
+        Its length in words.
+    """
+    fitting = [length for length in _ROUND_ARCSEC if length / scale <= width]
+    length = fitting[-1] if fitting else width * scale
+    if length >= 3600:
+        label = f"{length / 3600:g} deg"
+    elif length >= 60:
+        label = f"{length / 60:g} arcmin"
+    else:
+        label = f"{length:.3g} arcsec"
+    return length / scale, label
+
+
+def _draw_scale_bar(
+    draw: ImageDraw, font: Font, corner: tuple[int, int], text_size: int, width: int, scale: float
+) -> int:
+    """Draw the scale bar below the picture's lower left corner; give the column where it ends."""
+    length, label = scale_bar(scale, width * _BAR_FRACTION)
+    x, y = corner[0], corner[1] + 2 * text_size
+    end, tick = x + round(length), text_size // 3
+    line = max(1, text_size // 9)
+    draw.line([(x, y), (end, y)], _TEXT, line)
+    for place in (x, end):
+        draw.line([(place, y - tick), (place, y + tick)], _TEXT, line)
+    draw.text((x, y + text_size), label, _TEXT, font=font, anchor="lt")
+    return int(max(end, x + draw.textlength(label, font=font)))
+
+
+def compass_directions(grid: OutputGrid, area: PictureArea) -> dict[str, tuple[float, float]]:
+    """Directions of North and East in the middle of a picture.
+
+    Parameters
+    ----------
+    grid : OutputGrid
+        The pixel grid: North is up at its tangent point, and nearly so elsewhere but close to the poles.
+    area : PictureArea
+        The part of it in the picture.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Unit vectors (right, up) for ``N`` and ``E``.
+    """
+    x = area.first_column + (area.shape[1] - 1) / 2
+    y = area.first_row + (area.shape[0] - 1) / 2
+    # Offsets from the tangent point on the plane, in radians: xi to the East, eta to the North.
+    cd = math.radians(grid.scale / 3600.0)
+    xi, eta = -(x + 1 - grid.crpix[0]) * cd, (y + 1 - grid.crpix[1]) * cd
+    declination = math.radians(grid.crval[1])
+    # The pole lies on the plane at xi = 0, eta = cot(declination), and North points to it along a straight line
+    # (from it, South of the equator). Multiplied by the sine, so that neither pole nor equator is an exception.
+    north_xi = -xi * math.sin(declination)
+    north_eta = math.cos(declination) - eta * math.sin(declination)
+    length = math.hypot(north_xi, north_eta)
+    if length < 1e-9:
+        return {"N": (0.0, 1.0), "E": (-1.0, 0.0)}
+    right, up = -north_xi / length, north_eta / length
+    return {"N": (right, up), "E": (-up, right)}
+
+
+def _draw_compass(
+    draw: ImageDraw,
+    font: Font,
+    corner: tuple[int, int],
+    text_size: int,
+    directions: dict[str, tuple[float, float]],
+) -> int:
+    """Draw the compass below the picture's lower right corner; give the column where it begins."""
+    arm, line = 1.5 * text_size, max(1, text_size // 9)
+    # The centre is put so that both arrows and their letters stay in a box in the corner.
+    rights = [1.5 * right for right, _ in directions.values()]
+    ups = [1.5 * up for _, up in directions.values()]
+    x = corner[0] - text_size / 2 - arm * max(0.0, *rights)
+    y = corner[1] + 2.5 * text_size + arm * (max(0.0, *ups) + min(0.0, *ups)) / 2
+    for letter, (right, up) in directions.items():
+        tip = (x + arm * right, y - arm * up)
+        draw.line([(x, y), tip], _TEXT, line)
+        for side in (-0.35, 0.35):
+            barb = (right * 0.8 - up * side * 0.5, up * 0.8 + right * side * 0.5)
+            draw.line([tip, (x + arm * barb[0], y - arm * barb[1])], _TEXT, line)
+        draw.text((x + arm * 1.4 * right, y - arm * 1.4 * up), letter, _TEXT, font=font, anchor="mm")
+    return int(x + arm * min(0.0, *rights) - text_size)

@@ -1,0 +1,186 @@
+"""The small files beside the mosaics: manifest, trailer files, vetting table; each written atomically."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multivisit.atomic import atomic_path
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    from multivisit.plan.vetting import VettingRecord
+
+__all__ = [
+    "manifest_name",
+    "trailer_name",
+    "vetting_name",
+    "vetting_text",
+    "write_manifest",
+    "write_text",
+    "write_vetting",
+]
+
+
+def manifest_name(prefix: str) -> str:
+    """Name of a run's manifest.
+
+    Parameters
+    ----------
+    prefix : str
+        The sky cell (``skycell-p1889x07y19``), or the prefix of a custom mosaic.
+
+    Returns
+    -------
+    str
+        ``<prefix>_manifest.txt``.
+    """
+    return f"{prefix}_manifest.txt"
+
+
+def vetting_name(prefix: str) -> str:
+    """Name of a run's vetting table.
+
+    Parameters
+    ----------
+    prefix : str
+        As for `manifest_name`.
+
+    Returns
+    -------
+    str
+        ``<prefix>_vetting.ecsv``.
+    """
+    return f"{prefix}_vetting.ecsv"
+
+
+def trailer_name(product_filename: str) -> str:
+    """Name of the trailer file of a product.
+
+    Parameters
+    ----------
+    product_filename : str
+        The mosaic's name, for example ``hst_skycell-p1889x07y19_wfc3_ir_f160w_coarse-all_drz.fits``.
+
+    Returns
+    -------
+    str
+        The same name with ``_trl.txt`` for its suffix.
+    """
+    return product_filename.rpartition("_")[0] + "_trl.txt"
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a text file (a trailer file, for example).
+
+    Parameters
+    ----------
+    path : path
+        The file; its folder must exist.
+    text : str
+        The text. It is written in UTF-8 and ends with a new line.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ProductError
+        If it cannot be written; nothing is left then.
+    """
+    if text and not text.endswith("\n"):
+        text += "\n"
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return Path(path)
+
+
+def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLike[str]]) -> Path:
+    """Write a manifest: the names of a run's products, one a line, sorted, each once.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    names : iterable of path
+        The products; folders are left out of their names.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ProductError
+        If it cannot be written.
+    """
+    lines = sorted({Path(name).name for name in names})
+    return write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_vetting(path: str | os.PathLike[str], records: Sequence[VettingRecord]) -> Path:
+    """Write a vetting table: which exposures were combined, which not, and why.
+
+    Parameters
+    ----------
+    path : path
+        The ECSV file.
+    records : sequence of VettingRecord
+        One for each exposure, in the order of the input.
+
+    Returns
+    -------
+    pathlib.Path
+        The file: columns filename, accepted, keyword and reason.
+
+    Raises
+    ------
+    ProductError
+        If it cannot be written.
+    """
+    from astropy.table import Table
+
+    table = Table(
+        {
+            "filename": [record.filename for record in records],
+            "accepted": [record.accepted for record in records],
+            "keyword": [record.keyword for record in records],
+            "reason": [record.reason for record in records],
+        },
+        dtype=[str, bool, str, str],
+        meta={"content": "which exposures were combined, and why the others were not"},
+    )
+    table["keyword"].description = "header keyword that decided"
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+    return Path(path)
+
+
+def vetting_text(records: Sequence[VettingRecord]) -> str:
+    """Set a vetting table in plain text.
+
+    Parameters
+    ----------
+    records : sequence of VettingRecord
+        One for each exposure.
+
+    Returns
+    -------
+    str
+        A line for each exposure, in columns, then a line with their numbers.
+    """
+    if not records:
+        return "no exposures\n"
+    width = max(len(record.filename) for record in records)
+    lines = []
+    for record in records:
+        verdict = "accepted" if record.accepted else "refused "
+        lines.append(f"{record.filename:<{width}}  {verdict}  {record.reason}".rstrip())
+    accepted = sum(record.accepted for record in records)
+    lines.append(f"{accepted} accepted, {len(records) - accepted} refused")
+    return "\n".join(lines) + "\n"
