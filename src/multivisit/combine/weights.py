@@ -1,0 +1,353 @@
+"""Which pixels count, and how much: data-quality masks, the static mask and weights. Plain arrays only."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multivisit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "StaticLimit",
+    "StaticMasks",
+    "blank_unweighted",
+    "exposure_weights",
+    "good_bits",
+    "good_pixel_mask",
+    "histogram_mode",
+    "static_limit",
+    "weight_per_pixel",
+]
+
+_LOG = logging.getLogger(__name__)
+
+_DQ_BITS = 0xFFFF
+"""Hubble's flags have 16 bits; a 16-bit flag array with bit 15 set reads as negative numbers."""
+
+_STATIC_CLIPS = 3
+_STATIC_CLIP_SIGMA = 3.0
+_STATIC_BIN_WIDTH = 0.1
+_STATIC_SAMPLE = 1_000_000
+_STATIC_MOST = 0.01
+"""A chip with a larger share of low pixels than this shows structure of the sky, not bad pixels."""
+
+
+def good_bits(bits: int | str | None) -> int | None:
+    """Interpret a published ``bits`` parameter.
+
+    Parameters
+    ----------
+    bits : int, str or None
+        Flag values that are still good: their sum (``528``), a list (``"16, 512"``, ``"16+512"``), a list of
+        the only bad ones (``"~4096"``), or None (also ``"None"`` or an empty string) to pay no attention to
+        flags.
+
+    Returns
+    -------
+    int or None
+        The good bits as one number, None where flags do not matter.
+
+    Raises
+    ------
+    ParameterError
+        If the text cannot be understood.
+    """
+    from astropy.nddata.bitmask import interpret_bit_flags
+
+    if isinstance(bits, str) and bits.strip().lower() in ("", "none"):
+        return None
+    try:
+        value = interpret_bit_flags(bits)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"bits: found {bits!r}, expected a sum of flag values such as 528 or a list such as '16, 512'."
+        ) from error
+    return None if value is None else int(value)
+
+
+def good_pixel_mask(
+    data_quality: NDArray[np.integer[Any]],
+    bits: int | None,
+    science: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[np.bool_]:
+    """Tell good pixels from bad ones.
+
+    A pixel is bad when it has any flag outside the good bits, as in AstroDrizzle, or when its value is no
+    number.
+
+    Parameters
+    ----------
+    data_quality : ndarray of int
+        Flags.
+    bits : int or None
+        Good bits (see `good_bits`); None lets flags pass.
+    science : ndarray of float, optional
+        Values; NaN and infinities are bad.
+
+    Returns
+    -------
+    ndarray of bool
+        True where a pixel is good, same shape.
+    """
+    if bits is None:
+        good = np.ones(data_quality.shape, dtype=np.bool_)
+    else:
+        good = (data_quality & (~bits & _DQ_BITS)) == 0
+    if science is not None:
+        good &= np.isfinite(science)
+    return good
+
+
+def weight_per_pixel(exposure_time: float, weight_type: str, weight_scale: str | float | None) -> float:
+    """Give the weight of a good pixel.
+
+    Parameters
+    ----------
+    exposure_time : float
+        Seconds.
+    weight_type : str
+        ``EXP``.
+    weight_scale : str, float or None
+        ``exptime`` (or None): the exposure time; ``expsq``: its square; a number: that many times the
+        exposure time.
+
+    Returns
+    -------
+    float
+        Weight of each good pixel.
+
+    Raises
+    ------
+    NotOfferedError
+        For another weight type.
+    ParameterError
+        For another weight scale.
+    """
+    from multivisit.errors import NotOfferedError
+
+    if str(weight_type).upper() != "EXP":
+        raise NotOfferedError(
+            f"final_wht_type: found {weight_type!r}; this version weights by exposure time ('EXP') only."
+        )
+    if weight_scale is None or weight_scale == "exptime":
+        return exposure_time
+    if weight_scale == "expsq":
+        return exposure_time**2
+    try:
+        factor = float(weight_scale)
+    except ValueError:
+        factor = math.nan
+    if not (math.isfinite(factor) and factor > 0.0):
+        raise ParameterError(
+            f"final_wt_scl: found {weight_scale!r}, expected 'exptime', 'expsq' or a number above 0."
+        )
+    return factor * exposure_time
+
+
+def exposure_weights(good: NDArray[np.bool_], weight: float) -> NDArray[np.float32]:
+    """Give each good pixel the exposure's weight and each bad one 0.
+
+    Parameters
+    ----------
+    good : ndarray of bool
+        Good pixels.
+    weight : float
+        Weight of a good pixel (see `weight_per_pixel`).
+
+    Returns
+    -------
+    ndarray of float32
+        Weights, same shape.
+    """
+    return good.astype(np.float32) * np.float32(weight)
+
+
+def blank_unweighted(science: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Replace pixels of no weight by 0 in place, so that no NaN or infinity can spread from them.
+
+    Parameters
+    ----------
+    science : ndarray of float32
+        Values; changed in place.
+    weight : ndarray of float32
+        Weights.
+
+    Returns
+    -------
+    ndarray of float32
+        `science` itself.
+    """
+    science[weight == 0.0] = 0.0
+    return science
+
+
+def histogram_mode(values: NDArray[np.floating[Any]], bin_width: float) -> float:
+    """Locate the peak of a histogram by a parabola through its highest bin and that bin's neighbours.
+
+    Parameters
+    ----------
+    values : ndarray of float
+        At least one finite value.
+    bin_width : float
+        Width of the bins, in the values' units.
+
+    Returns
+    -------
+    float
+        The mode. The middle of the range where all values fall in one bin.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not (bin_width > 0.0) or high - low <= bin_width:
+        return 0.5 * (low + high)
+    n_bins = max(math.ceil((high - low) / bin_width), 1)
+    counts, edges = np.histogram(values, bins=n_bins, range=(low, low + n_bins * bin_width))
+    peak = int(np.argmax(counts))
+    centre = 0.5 * float(edges[peak] + edges[peak + 1])
+    if 0 < peak < n_bins - 1:
+        left, right = int(counts[peak] - counts[peak - 1]), int(counts[peak] - counts[peak + 1])
+        if left + right > 0:
+            centre += 0.5 * (left - right) / (left + right) * bin_width
+    return centre
+
+
+@dataclass(frozen=True)
+class StaticLimit:
+    """Below which value a chip's pixels are statically bad."""
+
+    mode: float
+    """Mode of the chip's good pixels, in their units."""
+
+    sigma: float
+    """Their clipped standard deviation."""
+
+    limit: float
+    """``mode - static_sig * sigma``; minus infinity where there is no spread to judge by."""
+
+
+def static_limit(
+    science: NDArray[np.float32], good: NDArray[np.bool_], static_sigma: float = 4.0
+) -> StaticLimit:
+    """Find the value below which pixels of a chip belong in the static mask.
+
+    The definition is AstroDrizzle's: the mode less `static_sigma` standard deviations, these after 3 clips
+    at 3 standard deviations about the mean. Bad pixels are left out here. Large chips are sampled (a million
+    pixels on a regular lattice), which fixes the limit to 0.01 standard deviation.
+
+    Parameters
+    ----------
+    science : ndarray of float32
+        Pixels of one chip.
+    good : ndarray of bool
+        Good pixels, same shape.
+    static_sigma : float
+        Depth of the limit in standard deviations.
+
+    Returns
+    -------
+    StaticLimit
+        Mode, standard deviation and limit.
+    """
+    step = max(1, math.isqrt(science.size // _STATIC_SAMPLE))
+    values = science[::step, ::step][good[::step, ::step]].astype(np.float64)
+    mean, sigma = 0.0, 0.0
+    for clip in range(_STATIC_CLIPS + 1):
+        if values.size < 2:
+            return StaticLimit(mode=math.nan, sigma=0.0, limit=-math.inf)
+        mean, sigma = float(values.mean()), float(values.std(ddof=1))
+        if clip < _STATIC_CLIPS:
+            values = values[np.abs(values - mean) <= _STATIC_CLIP_SIGMA * sigma]
+    if sigma <= 1e-7 * abs(mean):
+        return StaticLimit(mode=mean, sigma=sigma, limit=-math.inf)
+    mode = histogram_mode(values, _STATIC_BIN_WIDTH * sigma)
+    return StaticLimit(mode=mode, sigma=sigma, limit=mode - static_sigma * sigma)
+
+
+class StaticMasks:
+    """The static masks of a layer: one for each chip of a detector, shared by all its exposures.
+
+    A pixel that is good by its flags but far below the sky in any one exposure is left out in all of them:
+    such pixels are bad pixels over-subtracted in calibration, which stay where they are on the chip.
+    AstroDrizzle shares its masks in the same way, by detector, image size and chip; unlike there, flagged
+    pixels do not count (their values say nothing, and they are left out anyway) and a chip with more than 1
+    % of low pixels does not count (dark sky between bright nebulosity, not bad pixels).
+
+    Parameters
+    ----------
+    static_sigma : float
+        Depth in standard deviations below the mode.
+    """
+
+    def __init__(self, static_sigma: float = 4.0) -> None:
+        self._static_sigma = static_sigma
+        self._low: dict[Hashable, NDArray[np.bool_]] = {}
+
+    def add(
+        self, signature: Hashable, science: NDArray[np.float32], good: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
+        """Take the low pixels of one chip of one exposure into the mask of its signature.
+
+        Parameters
+        ----------
+        signature : hashable
+            What exposures must have in common to share a mask: detector, image size, chip.
+        science : ndarray of float32
+            Its pixels.
+        good : ndarray of bool
+            Good pixels by flags, same shape.
+
+        Returns
+        -------
+        ndarray of bool
+            True for the good pixels of this chip that are low.
+        """
+        limit = static_limit(science, good, self._static_sigma)
+        with np.errstate(invalid="ignore"):
+            low = good & (science < np.float32(limit.limit))
+        n_low, n_good = int(np.count_nonzero(low)), int(np.count_nonzero(good))
+        if n_low > _STATIC_MOST * n_good:
+            _LOG.warning(
+                "Static mask of %s: %d of %d good pixels lie more than %g standard deviations below the mode: "
+                "sky, not bad pixels; not used.",
+                signature,
+                n_low,
+                n_good,
+                self._static_sigma,
+            )
+            return np.zeros_like(good)
+        known = self._low.get(signature)
+        if known is None:
+            self._low[signature] = low.copy()
+        else:
+            known |= low
+        return low
+
+    def apply(self, signature: Hashable, good: NDArray[np.bool_]) -> int:
+        """Take the statically bad pixels out of a mask of good pixels, in place.
+
+        Parameters
+        ----------
+        signature : hashable
+            As in `add`.
+        good : ndarray of bool
+            Good pixels; changed in place.
+
+        Returns
+        -------
+        int
+            Number of pixels taken out that were good.
+        """
+        low = self._low.get(signature)
+        if low is None:
+            return 0
+        n_masked = int(np.count_nonzero(good & low))
+        good &= ~low
+        return n_masked
