@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,19 +9,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multivisit.errors import ExposureError
+from multivisit.exposures.headers import found, number, text, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from astropy.io import fits
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
-__all__ = ["LookupTable", "build_wcs", "linear_scale", "read_lookup_tables", "wcs_problem"]
+    from multivisit.exposures.fits_file import ImageExtension
+
+__all__ = ["LookupTable", "build_wcs", "read_lookup_tables", "wcs_problem"]
 
 # wcslib's header parser is not re-entrant.
 _BUILD_LOCK = threading.Lock()
 
+# A determinant (of the matrix scaled to a largest element of 1) below which pixels have no area.
+_SINGULAR = 1e-6
+_LARGEST_SIP_ORDER = 9
 _TABLE_EXTENSIONS = {"CPDIS": ("DP", "WCSDVARR"), "D2IMDIS": ("D2IM", "D2IMARR")}
 
 
@@ -69,51 +74,35 @@ def wcs_problem(header: fits.Header) -> str | None:
         Keyword, found and expected value of the first problem; None for a usable WCS.
     """
     for keyword, start in (("CTYPE1", "RA---TAN"), ("CTYPE2", "DEC--TAN")):
-        found = header.get(keyword)
-        if not isinstance(found, str) or found.strip() not in (start, f"{start}-SIP"):
-            return f"{keyword} {_found(found)}, expected '{start}' or '{start}-SIP'"
+        if text(header, keyword) not in (start, f"{start}-SIP"):
+            return f"{keyword} {found(header, keyword)}, expected '{start}' or '{start}-SIP'"
     for keyword in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
-        if (number := _number(header, keyword)) is None:
-            return f"{keyword} {_found(header.get(keyword))}, expected a number"
-        if keyword == "CRVAL2" and abs(number) > 90.0:
-            return f"CRVAL2 is {number}, expected a declination between -90 and 90 degrees"
+        if (position := number(header, keyword)) is None:
+            return f"{keyword} {found(header, keyword)}, expected a number"
+        if keyword == "CRVAL2" and abs(position) > 90.0:
+            return f"CRVAL2 is {position}, expected a declination between -90 and 90 degrees"
     try:
         matrix = _linear_matrix(header)
+        _sip_keywords(header)
     except ValueError as error:
         return str(error)
     scale = float(np.abs(matrix).max())
-    if not abs(np.linalg.det(matrix / scale) if scale > 0 else 0.0) > 1e-6:
+    if not scale > 0.0 or abs(np.linalg.det(matrix / scale)) < _SINGULAR:
         return f"the CD (or PC) matrix {matrix.tolist()} is singular, expected an invertible one"
     return None
 
 
-def linear_scale(header: fits.Header) -> float:
-    """Give the pixel scale at the reference pixel: the square root of the linear part's pixel area.
-
-    Parameters
-    ----------
-    header : fits.Header
-        Header of a SCI extension whose WCS is usable.
-
-    Returns
-    -------
-    float
-        Scale in arcsec per pixel.
-    """
-    return 3600.0 * math.sqrt(abs(float(np.linalg.det(_linear_matrix(header)))))
-
-
 def read_lookup_tables(
-    header: fits.Header, read_table: Callable[[str, int], tuple[fits.Header, NDArray[np.float32]] | None]
+    header: fits.Header, extensions: Mapping[tuple[str, int], ImageExtension]
 ) -> tuple[LookupTable, ...]:
-    """Read the lookup tables that a SCI header asks for.
+    """Collect the lookup tables that a SCI header asks for.
 
     Parameters
     ----------
     header : fits.Header
         Header of a SCI extension.
-    read_table : callable
-        Given EXTNAME and EXTVER, returns the header and the data of that extension, None if it is not there.
+    extensions : mapping
+        The file's WCSDVARR and D2IMARR extensions with their images, by (EXTNAME, EXTVER).
 
     Returns
     -------
@@ -126,31 +115,35 @@ def read_lookup_tables(
         If a table that is asked for is missing or of an unknown kind; the message begins with the keyword.
     """
     tables = []
-    for kind, (record, extension) in _TABLE_EXTENSIONS.items():
+    for kind, (record, name) in _TABLE_EXTENSIONS.items():
         for axis in (1, 2):
-            asked = str(header.get(f"{kind}{axis}") or "").strip().lower()
+            asked = text(header, f"{kind}{axis}")
             if not asked:
                 continue
-            if asked != "lookup":
+            if asked.lower() != "lookup":
                 raise ExposureError(f"{kind}{axis} is '{asked}', expected 'Lookup'")
-            version = int(header.get(f"{record}{axis}.EXTVER", 1))
-            transposed = int(header.get(f"{record}{axis}.AXIS.{axis}", axis)) != axis
-            found = read_table(extension, version)
-            if found is None:
+            version = int(number(header, f"{record}{axis}.EXTVER") or 1)
+            if (name, version) not in extensions:
                 raise ExposureError(
-                    f"{kind}{axis} asks for the lookup table [{extension},{version}], which the file does not hold"
+                    f"{kind}{axis} asks for the lookup table [{name},{version}], which is not in the file"
                 )
-            tables.append(_lookup_table(kind, axis, found[0], found[1].T if transposed else found[1]))
-    if not any(table.kind == "D2IMDIS" for table in tables):
-        tables.extend(_old_detector_table(header, read_table))
+            along = number(header, f"{record}{axis}.AXIS.{axis}")
+            tables.append(
+                _lookup_table(kind, axis, extensions[name, version], transposed=along not in (None, axis))
+            )
+    old_axis = whole_number(header, "AXISCORR")
+    if old_axis in (1, 2) and ("D2IMARR", 1) in extensions:
+        # Old headers say AXISCORR for the one-row detector table, and then mean no other.
+        tables = [table for table in tables if table.kind != "D2IMDIS"]
+        tables.append(_lookup_table("D2IMDIS", old_axis, extensions["D2IMARR", 1]))
     return tuple(tables)
 
 
 def build_wcs(header: fits.Header, shape: tuple[int, int], tables: tuple[LookupTable, ...]) -> WCS:
     """Build the WCS of a chip from its SCI header and its lookup tables.
 
-    Only the keywords of the primary WCS are handed to astropy: alternate WCSs, dates and whatever else is odd in a header
-    can neither cost time nor raise warnings. SIP coefficients are used also where CTYPE lacks
+    Only the keywords of the primary WCS are handed to astropy: alternate WCSs, dates and whatever else is odd
+    in a header can neither cost time nor raise warnings. SIP coefficients are used also where CTYPE lacks
     ``-SIP``, as astropy and AstroDrizzle do.
 
     Parameters
@@ -186,37 +179,26 @@ def build_wcs(header: fits.Header, shape: tuple[int, int], tables: tuple[LookupT
     return wcs
 
 
-def _found(value: object) -> str:
-    return "is missing" if value is None else f"is {value!r}"
-
-
-def _number(header: fits.Header, keyword: str) -> float | None:
-    value = header.get(keyword)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
 def _linear_matrix(header: fits.Header) -> NDArray[np.float64]:
-    """Give the matrix from pixels to degrees; ValueError names a keyword that is no number or missing."""
-    matrix = np.zeros((2, 2))
-    cd = [f"CD{i}_{j}" for i in (1, 2) for j in (1, 2)]
-    names = cd if any(name in header for name in cd) else [f"PC{i}_{j}" for i in (1, 2) for j in (1, 2)]
-    for at, name in enumerate(names):
-        default = 1.0 if names is not cd and at in (0, 3) else 0.0
-        number = _number(header, name) if name in header else default
-        if number is None:
-            raise ValueError(f"{name} {_found(header.get(name))}, expected a number")
-        matrix[divmod(at, 2)] = number
-    if names is not cd:
-        for i in (1, 2):
-            step = _number(header, f"CDELT{i}")
-            if step is None:
-                raise ValueError(
-                    f"there is no CD matrix and CDELT{i} {_found(header.get(f'CDELT{i}'))}, expected a CD matrix"
-                )
-            matrix[i - 1] *= step
+    """Give the matrix from pixels to degrees; ValueError says which keyword is missing or no number."""
+    kind = "CD" if any(f"CD{i}_{j}" in header for i in (1, 2) for j in (1, 2)) else "PC"
+    matrix = np.zeros((2, 2)) if kind == "CD" else np.identity(2)
+    for i in (1, 2):
+        for j in (1, 2):
+            if (keyword := f"{kind}{i}_{j}") in header:
+                matrix[i - 1, j - 1] = _needed_number(header, keyword)
+    if kind == "PC":
+        if "CDELT1" not in header and "CDELT2" not in header:
+            raise ValueError("CD1_1 (and the rest of the CD matrix) is missing, expected degrees per pixel")
+        matrix *= [[_needed_number(header, "CDELT1")], [_needed_number(header, "CDELT2")]]
     return matrix
+
+
+def _needed_number(header: fits.Header, keyword: str) -> float:
+    content = number(header, keyword)
+    if content is None:
+        raise ValueError(f"{keyword} {found(header, keyword)}, expected a number")
+    return content
 
 
 _COPIED_KEYWORDS = (
@@ -240,47 +222,57 @@ def _wcs_header(header: fits.Header) -> fits.Header:
         clean[f"CTYPE{axis}"] = f"{kind}-SIP" if sip else kind
         clean[f"CUNIT{axis}"] = "deg"
     for keyword in _COPIED_KEYWORDS:
-        if (number := _number(header, keyword)) is not None:
-            clean[keyword] = number
+        if (content := number(header, keyword)) is not None:
+            clean[keyword] = content
     matrix = _linear_matrix(header)
     for i in (1, 2):
         for j in (1, 2):
             clean[f"CD{i}_{j}"] = float(matrix[i - 1, j - 1])
     for keyword in ("RADESYS", "WCSNAME"):
-        if isinstance(value := header.get(keyword), str) and value.strip():
-            clean[keyword] = value.strip()
+        if name := text(header, keyword):
+            clean[keyword] = name
     clean.update(sip)
     return clean
 
 
 def _sip_keywords(header: fits.Header) -> dict[str, float | int]:
-    """Collect the forward SIP polynomials, empty where the header has none."""
-    if "A_ORDER" not in header or "B_ORDER" not in header:
+    """Collect the forward SIP polynomials, empty where there are none; ValueError says what is wrong."""
+    orders = {}
+    for keyword in ("A_ORDER", "B_ORDER"):
+        if keyword in header:
+            order = whole_number(header, keyword)
+            if order is None or not 0 <= order <= _LARGEST_SIP_ORDER:
+                raise ValueError(f"{keyword} {found(header, keyword)}, expected 0 to {_LARGEST_SIP_ORDER}")
+            orders[keyword] = order
+    if len(orders) == 1:
+        raise ValueError(f"{next(iter(orders))} stands alone, expected both A_ORDER and B_ORDER or none")
+    # astropy takes no account of polynomials of order 0 or 1.
+    if not orders or min(orders.values()) < 2:
         return {}
-    keywords: dict[str, float | int] = {}
-    for letter in ("A", "B"):
-        order = int(header[f"{letter}_ORDER"])
-        keywords[f"{letter}_ORDER"] = order
+    sip: dict[str, float | int] = dict(orders)
+    for keyword, order in orders.items():
         for i in range(order + 1):
             for j in range(order + 1 - i):
-                if (number := _number(header, f"{letter}_{i}_{j}")) is not None:
-                    keywords[f"{letter}_{i}_{j}"] = number
-    return keywords
+                if (name := f"{keyword[0]}_{i}_{j}") in header:
+                    sip[name] = _needed_number(header, name)
+    return sip
 
 
-def _lookup_table(kind: str, axis: int, header: fits.Header, values: NDArray[np.float32]) -> LookupTable:
-    def pair(keyword: str, default: float) -> tuple[float, float]:
-        return (float(header.get(f"{keyword}1", default)), float(header.get(f"{keyword}2", default)))
-
-    return LookupTable(kind, axis, values, pair("CRPIX", 0.0), pair("CRVAL", 0.0), pair("CDELT", 1.0))
-
-
-def _old_detector_table(
-    header: fits.Header, read_table: Callable[[str, int], tuple[fits.Header, NDArray[np.float32]] | None]
-) -> list[LookupTable]:
-    """Read the one-row D2IM table of old headers, which say AXISCORR instead of D2IMDIS."""
-    axis = header.get("AXISCORR")
-    if axis not in (1, 2):
-        return []
-    found = read_table("D2IMARR", 1)
-    return [] if found is None else [_lookup_table("D2IMDIS", int(axis), *found)]
+def _lookup_table(
+    kind: str, axis: int, extension: ImageExtension, *, transposed: bool = False
+) -> LookupTable:
+    """Make a lookup table of an extension with its image."""
+    values = np.atleast_2d(np.asarray(extension.image, dtype=np.float32))
+    crpix, crval, cdelt = (
+        (
+            default if (first := number(extension.header, f"{keyword}1")) is None else first,
+            default if (second := number(extension.header, f"{keyword}2")) is None else second,
+        )
+        for keyword, default in (("CRPIX", 0.0), ("CRVAL", 0.0), ("CDELT", 1.0))
+    )
+    if values.size == 0 or not np.all(np.isfinite(values)) or 0.0 in cdelt:
+        raise ExposureError(
+            f"the lookup table {extension.label} is damaged (shape {values.shape}, CDELT {cdelt}), "
+            "expected finite values and steps other than 0"
+        )
+    return LookupTable(kind, axis, values.T if transposed else values, crpix, crval, cdelt)

@@ -1,8 +1,8 @@
 """Read the headers and images of a FITS file, plain or gzipped, and say clearly what is wrong with a bad one.
 
 Only what Hubble exposures hold is read: a primary header and image extensions (other extensions are
-stepped over). Nothing is kept open, no warnings are given, no global state is touched, so any number of threads may read
-at once.
+stepped over). Nothing is kept open, no warnings are given, no global state is touched, so any number of
+threads may read at once.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import gzip
 import math
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from multivisit.errors import ExposureError, MissingFileError
+from multivisit.exposures.headers import found, number, text, whole_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from astropy.io import fits
     from numpy.typing import NDArray
@@ -56,6 +57,9 @@ class ImageExtension:
     data_bytes: int
     """Length of the data in the file, without padding; 0 for a constant image."""
 
+    image: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    """The image itself, where it was asked for."""
+
     @property
     def label(self) -> str:
         """The extension's name for messages, for example ``[SCI,1]``."""
@@ -72,13 +76,15 @@ def file_is_there(path: Path) -> bool:
         return False
 
 
-def read_extensions(path: Path) -> tuple[ImageExtension, ...]:
+def read_extensions(path: Path, images_of: Collection[str] = ()) -> tuple[ImageExtension, ...]:
     """Read all headers of a FITS file and check that the file holds all the data they promise.
 
     Parameters
     ----------
     path : Path
         A FITS file, plain or gzipped (recognised by its first bytes, not by its name).
+    images_of : collection of str
+        Names of extensions whose images are read too.
 
     Returns
     -------
@@ -92,11 +98,17 @@ def read_extensions(path: Path) -> tuple[ImageExtension, ...]:
     ExposureError
         If the file is empty, is no FITS file, or ends too early.
     """
+    extensions = []
     with _open(path) as stream:
-        extensions = []
         for extension in _walk(stream, path):
-            extensions.append(extension)
-            _skip_data(stream, path, extension)
+            if extension.name in images_of:
+                start = stream.tell()
+                image = _image(stream, path, extension)
+                _skip(stream, path, extension, stream.tell() - start)
+                extensions.append(replace(extension, image=image))
+            else:
+                _skip(stream, path, extension)
+                extensions.append(extension)
         # Reading on to the end makes gzip verify its checksum.
         while isinstance(stream, gzip.GzipFile) and _read(stream, _CHUNK, path):
             pass
@@ -116,8 +128,8 @@ def read_image(path: Path, name: str, version: int) -> NDArray[Any] | None:
     Returns
     -------
     ndarray or None
-        Array (ny, nx) in native byte order with BSCALE and BZERO applied, None if there is no such extension.
-        A constant image (NAXIS = 0 with NPIX1, NPIX2, PIXVALUE) is filled.
+        Array (ny, nx) in native byte order with BSCALE and BZERO applied; a constant image (NAXIS = 0 with
+        NPIX1, NPIX2, PIXVALUE) is filled. None if there is no such extension or nothing in it.
 
     Raises
     ------
@@ -130,8 +142,8 @@ def read_image(path: Path, name: str, version: int) -> NDArray[Any] | None:
             if extension.index > 0 and extension.name == name:
                 count += 1
                 if (count if extension.version is None else extension.version) == version:
-                    return _image(stream, path, extension)
-            _skip_data(stream, path, extension)
+                    return _image(stream, path, extension) if extension.shape else None
+            _skip(stream, path, extension)
     return None
 
 
@@ -200,12 +212,12 @@ def _header_text(stream: IO[bytes], block: bytes, path: Path, index: int) -> str
         block = _read(stream, _BLOCK, path)
 
 
-def _extension(index: int, text: str, path: Path) -> ImageExtension:
+def _extension(index: int, cards: str, path: Path) -> ImageExtension:
     """Interpret the keywords of a header that give its name and the layout of its data."""
     from astropy.io import fits
 
-    header = fits.Header.fromstring(text)
-    name = "PRIMARY" if index == 0 else _string(header, "EXTNAME")
+    header = fits.Header.fromstring(cards)
+    name = "PRIMARY" if index == 0 else text(header, "EXTNAME").upper()
     n_axes = _count(header, "NAXIS", path, index)
     axes = [_count(header, f"NAXIS{axis}", path, index) for axis in range(1, n_axes + 1)]
     bits = abs(_count(header, "BITPIX", path, index, signed=True))
@@ -215,18 +227,7 @@ def _extension(index: int, text: str, path: Path) -> ImageExtension:
     shape = tuple(reversed(axes))
     if not axes and "NPIX1" in header and "NPIX2" in header:
         shape = (_count(header, "NPIX2", path, index), _count(header, "NPIX1", path, index))
-    version = _count(header, "EXTVER", path, index, signed=True) if "EXTVER" in header else None
-    return ImageExtension(index, name, version, header, shape, data_bytes)
-
-
-def _string(header: fits.Header, keyword: str) -> str:
-    """Give a keyword's text in upper case without blanks, empty where it is missing or unreadable."""
-    from astropy.io.fits.verify import VerifyError
-
-    try:
-        return str(header.get(keyword) or "").strip().upper()
-    except VerifyError:
-        return ""
+    return ImageExtension(index, name, whole_number(header, "EXTVER"), header, shape, data_bytes)
 
 
 def _count(
@@ -239,40 +240,31 @@ def _count(
     signed: bool = False,
 ) -> int:
     """Give a keyword that must be a whole number."""
-    from astropy.io.fits.verify import VerifyError
-
-    try:
-        value = header.get(keyword, default)
-    except VerifyError:
-        value = "an unreadable card"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or (value < 0 and not signed):
-        found = "is missing" if value is None else f"is {value!r}"
+    if keyword not in header and default is not None:
+        return default
+    count = whole_number(header, keyword)
+    if count is None or (count < 0 and not signed):
         raise ExposureError(
-            f"{path}[{index}]: {keyword} {found}, expected a whole number. Not a valid FITS file."
+            f"{path}[{index}]: {keyword} {found(header, keyword)}, expected a whole number. "
+            "This is no valid FITS file."
         )
-    return value
+    return count
 
 
-def _skip_data(stream: IO[bytes], path: Path, extension: ImageExtension) -> None:
-    """Step over the data of an extension, making sure that all of it is there."""
-    padded = -(-extension.data_bytes // _BLOCK) * _BLOCK
-    position = stream.tell()
-    if not isinstance(stream, gzip.GzipFile):
-        size = stream.seek(0, 2)
-        if position + extension.data_bytes > size:
-            _raise_truncated(path, extension, size - position)
-        stream.seek(min(position + padded, size))
-        return
-    remaining = padded
-    while remaining > 0:
-        chunk = len(_read(stream, min(_CHUNK, remaining), path))
-        remaining -= chunk
-        if chunk == 0:
-            break
-    if padded - remaining < extension.data_bytes:
-        _raise_truncated(path, extension, padded - remaining)
+def _skip(stream: IO[bytes], path: Path, extension: ImageExtension, done: int = 0) -> None:
+    """Step over an extension's data, of which `done` bytes are read; make sure that all of it is there."""
+    needed = extension.data_bytes - done
+    padded = -(-extension.data_bytes // _BLOCK) * _BLOCK - done
+    if isinstance(stream, gzip.GzipFile):
+        skipped = 0
+        while skipped < padded and (chunk := _read(stream, min(_CHUNK, padded - skipped), path)):
+            skipped += len(chunk)
+    else:
+        position = stream.tell()
+        skipped = min(padded, stream.seek(0, 2) - position)
+        stream.seek(position + skipped)
+    if skipped < needed:
+        _raise_truncated(path, extension, done + skipped)
 
 
 def _raise_truncated(path: Path, extension: ImageExtension, found: int) -> None:
@@ -285,23 +277,24 @@ def _raise_truncated(path: Path, extension: ImageExtension, found: int) -> None:
 def _image(stream: IO[bytes], path: Path, extension: ImageExtension) -> NDArray[Any]:
     """Read the image that begins at the stream's position."""
     header = extension.header
-    if len(extension.shape) not in (1, 2) or _string(header, "XTENSION") not in ("", "IMAGE"):
+    if len(extension.shape) not in (1, 2) or text(header, "XTENSION") not in ("", "IMAGE"):
         raise ExposureError(
-            f"{path}{extension.label}: holds a {_string(header, 'XTENSION')} of shape {extension.shape}, "
+            f"{path}{extension.label}: is a {text(header, 'XTENSION')} of shape {extension.shape}, "
             "expected an image of two dimensions."
         )
     if extension.data_bytes == 0:
-        return np.full(extension.shape, header.get("PIXVALUE", 0))
-    bits = int(header["BITPIX"])
+        return np.full(extension.shape, number(header, "PIXVALUE") or 0.0)
+    bits = _count(header, "BITPIX", path, extension.index, signed=True)
     if bits not in _DTYPES:
         raise ExposureError(f"{path}{extension.label}: BITPIX is {bits}, expected one of {sorted(_DTYPES)}.")
     content = _read(stream, extension.data_bytes, path)
     if len(content) < extension.data_bytes:
         _raise_truncated(path, extension, len(content))
     stored = np.frombuffer(content, dtype=_DTYPES[bits]).reshape(extension.shape)
-    scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+    scale = number(header, "BSCALE") if "BSCALE" in header else 1.0
+    zero = number(header, "BZERO") if "BZERO" in header else 0.0
+    if scale is None or zero is None:
+        raise ExposureError(f"{path}{extension.label}: BSCALE or BZERO holds no number.")
     if scale == 1.0 and zero == 0.0:
         return stored.astype(stored.dtype.newbyteorder("="))
-    if scale == 1.0 and zero.is_integer() and stored.dtype.kind in "iu" and bits < 64:
-        return stored.astype(np.int64) + int(zero)
     return np.asarray(stored.astype(np.float64) * scale + zero)

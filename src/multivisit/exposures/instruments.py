@@ -25,7 +25,7 @@ class Detector:
     """Lower-case name of the instrument: ``acs``, ``wfc3`` or ``wfpc2``."""
 
     name: str
-    """Lower-case name of the detector as products carry it: ``wfc``, ``hrc``, ``sbc``, ``uvis``, ``ir``, ``pc``."""
+    """Lower-case name of the detector in products: ``wfc``, ``hrc``, ``sbc``, ``uvis``, ``ir`` or ``pc``."""
 
     chip_shape: tuple[int, int]
     """Rows and columns of a full-frame chip."""
@@ -72,7 +72,7 @@ DETECTORS: tuple[Detector, ...] = (
         ("ATODGAIN",),
     ),
 )
-"""The detectors whose exposures can be combined. Scales are the IDCSCALE of the distortion reference files."""
+"""The detectors whose exposures can be combined. Scales are those of the distortion reference files."""
 
 WFPC2_GAINS: dict[int, tuple[float, float, float, float]] = {
     7: (7.12, 7.12, 6.90, 7.10),
@@ -164,7 +164,7 @@ class ExposureName:
     """What the name of an exposure file says."""
 
     rootname: str
-    """Observation name in lower case: 9 characters (``jbl70rtvq``) in pipeline names, 8 in single-visit names."""
+    """Rootname in lower case: 9 characters (``jbl70rtvq``) in pipeline names, 8 in single-visit names."""
 
     file_type: str
     """``flt``, ``flc``, ``c0m`` or whatever suffix the name has (``raw``, ``drz``, ``c1m``...)."""

@@ -1,12 +1,10 @@
 """Exposures and chips: what a calibrated Hubble file holds, read from its headers and checked.
 
-``read_exposure`` reads headers and the small lookup tables only. Pixels are read chip by chip when they are asked for.
+``read_exposure`` reads headers and the small lookup tables only; a chip's pixels are read when asked for.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,24 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.errors import ExposureError
-from multivisit.exposures.chip_wcs import (
-    LookupTable,
-    build_wcs,
-    linear_scale,
-    read_lookup_tables,
-    wcs_problem,
-)
+from multivisit.exposures import keywords
+from multivisit.exposures.chip_wcs import LookupTable, build_wcs, read_lookup_tables, wcs_problem
 from multivisit.exposures.fits_file import ImageExtension, file_is_there, read_extensions, read_image
-from multivisit.exposures.instruments import (
-    WFPC2_GAINS,
-    Detector,
-    find_detector,
-    normalise_filter,
-    normalise_units,
-    parse_exposure_filename,
-)
+from multivisit.exposures.headers import text
+from multivisit.exposures.instruments import Detector, normalise_filter, normalise_units
+from multivisit.sky.footprint import POINTS_PER_EDGE, outline_pixels
 
 if TYPE_CHECKING:
+    import datetime
     import os
 
     from astropy.io import fits
@@ -40,9 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chip", "Exposure", "read_exposure"]
 
-_FILE_TYPES = ("flt", "flc", "c0m")
-_SECONDS_PER_DAY = 86400.0
-_MJD_EPOCH = datetime.date(1858, 11, 17)
+_TABLE_EXTENSIONS = ("WCSDVARR", "D2IMARR")
 
 
 @dataclass(frozen=True)
@@ -62,7 +49,7 @@ class Chip:
     """EXTVER of its SCI, DQ and ERR extensions."""
 
     chip_id: int
-    """Number of the detector chip: CCDCHIP, for WFPC2 DETECTOR (1 is the PC); `extver` where neither is there."""
+    """Number of the detector chip: CCDCHIP, for WFPC2 DETECTOR (1 is the PC), else `extver`."""
 
     shape: tuple[int, int]
     """Rows (y) and columns (x) of its image."""
@@ -80,8 +67,10 @@ class Chip:
     """Electrons for each unit of the file: 1 unless the pixels are in counts."""
 
     nominal_scale: float
-    """Nominal pixel scale in arcsec: IDCSCALE, or the detector's where that is missing. A pixel's count rate becomes
-    surface brightness through this scale, whatever the pixel's true area, since flat fields make it so."""
+    """Nominal pixel scale in arcsec: IDCSCALE, or the detector's where that is missing.
+
+    The flat field leaves a uniform sky uniform, so a pixel's rate is the surface brightness times this scale
+    squared, whatever the pixel's true area on the sky."""
 
     wcs_name: str | None
     """WCSNAME, the name of the WCS solution."""
@@ -115,14 +104,7 @@ class Chip:
         ExposureError
             If the file cannot be read, or the exposure time is 0 and the pixels are no rates.
         """
-        factor = self.gain
-        if not self.units.endswith("/S"):
-            if self.exposure_time <= 0.0:
-                raise ExposureError(
-                    f"{self._label('SCI')}: EXPTIME is {self.exposure_time}, expected a positive number to turn "
-                    f"{self.units} into electrons per second. Leave this exposure out."
-                )
-            factor /= self.exposure_time
+        factor = self._electrons_per_second()
         science = np.array(self._image("SCI"), dtype=np.float32, order="C")
         if factor != 1.0:
             science *= np.float32(factor)
@@ -163,36 +145,44 @@ class Chip:
         Raises
         ------
         ExposureError
-            If the file cannot be read, the shape differs, or the exposure time is 0 and the pixels are no rates.
+            If the file cannot be read, the shape differs from that of the pixels, or the exposure time is 0
+            and the pixels are no rates.
         """
         error = self._optional_image("ERR")
         if error is None:
             return None
-        factor = self.gain
-        if not self.units.endswith("/S"):
-            if self.exposure_time <= 0.0:
-                raise ExposureError(
-                    f"{self._label('ERR')}: EXPTIME is {self.exposure_time}, expected more than 0."
-                )
-            factor /= self.exposure_time
+        factor = self._electrons_per_second()
         return np.array(error, dtype=np.float32, order="C") * np.float32(factor)
 
-    def outline(self, points_per_edge: int = 16) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def outline(
+        self, points_per_edge: int = POINTS_PER_EDGE
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Carry the chip's outer pixel edges to the sky through the full WCS.
 
         Parameters
         ----------
         points_per_edge : int
-            Vertices on each of the four edges (a corner belongs to one edge only).
+            Number of equal pieces that each of the four edges is divided into.
 
         Returns
         -------
         ra, dec : ndarray
-            Degrees (ICRS), shape ``(4 * points_per_edge,)`` each, along the outline, not closed.
+            Degrees, shape ``(4 * points_per_edge,)`` each, around the chip from its first pixel, not closed.
         """
-        x, y = _outline_pixels(self.shape, points_per_edge)
+        x, y = outline_pixels(self.shape, points_per_edge).T
         ra, dec = self.wcs().all_pix2world(x, y, 0)
         return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+
+    def _electrons_per_second(self) -> float:
+        """Give the factor from the file's units to electrons per second."""
+        if self.units.endswith("/S"):
+            return self.gain
+        if self.exposure_time <= 0.0:
+            raise ExposureError(
+                f"{self._label('SCI')}: EXPTIME is {self.exposure_time}, expected more than 0 to turn "
+                f"{self.units} into electrons per second. Leave this exposure out."
+            )
+        return self.gain / self.exposure_time
 
     def _label(self, name: str) -> str:
         return f"{self.path}[{name},{self.extver}]"
@@ -291,119 +281,65 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
 
     Notes
     -----
-    All other keywords may be missing or blank; the fields of `Exposure` and `Chip` say what takes their place.
+    All other keywords may be missing or blank; the fields of `Exposure` and `Chip` say what takes their
+    place.
     """
     path = Path(path)
-    extensions = read_extensions(path)
+    extensions = read_extensions(path, images_of=_TABLE_EXTENSIONS)
     primary = extensions[0].header
-    detector = _detector(path, primary)
     filename = path.name.removesuffix(".gz")
-    file_type = _file_type(filename, primary, detector)
-    rootname = _rootname(filename, primary)
+    detector = keywords.detector_of(path, primary)
+    file_type = keywords.file_type(filename, primary, detector)
     science = _science_extensions(path, extensions)
-    exposure_time = _exposure_time(path, primary, science[0][1].header)
-    start = _start_mjd(primary, science[0][1].header)
+    first = next(iter(science.values())).header
+    exposure_time = keywords.exposure_time(path, primary, first)
+    start = keywords.start_mjd(primary, first)
+    rootname = keywords.rootname(filename, primary)
     quality_path = _quality_path(path) if file_type == "c0m" else None
-    chips = tuple(
-        _chip(path, rootname, extver, extension, extensions, detector, primary, exposure_time, quality_path)
-        for extver, extension in science
-    )
+    tables = {(e.name, 1 if e.version is None else e.version): e for e in extensions if e.image is not None}
+    chips = []
+    for extver, extension in science.items():
+        header = extension.header
+        chip_id = keywords.chip_number(header, detector, extver)
+        units = _units(path, extver, header, detector)
+        counted = units.startswith("COUNTS")
+        chips.append(
+            Chip(
+                path=path,
+                rootname=rootname,
+                extver=extver,
+                chip_id=chip_id,
+                shape=(extension.shape[0], extension.shape[1]),
+                header=header,
+                exposure_time=exposure_time,
+                units=units,
+                gain=keywords.electrons_per_count(path, primary, detector, chip_id) if counted else 1.0,
+                nominal_scale=keywords.nominal_scale(header, detector, chip_id),
+                wcs_name=text(header, "WCSNAME") or None,
+                lookup_tables=_checked_tables(path, extver, header, tables),
+                quality_path=quality_path,
+            )
+        )
     return Exposure(
         path=path,
         filename=filename,
         rootname=rootname,
         instrument=detector.instrument,
         detector=detector.name,
-        filter_name=normalise_filter(*(_text(primary, keyword) for keyword in detector.filter_keywords)),
+        filter_name=normalise_filter(*(text(primary, keyword) for keyword in detector.filter_keywords)),
         exposure_time=exposure_time,
         start_mjd=start,
-        end_mjd=_end_mjd(primary, start, exposure_time),
-        date_observed=_date_observed(primary, science[0][1].header, start),
-        proposal_id=_proposal_id(filename, primary),
+        end_mjd=keywords.end_mjd(primary, first, start, exposure_time),
+        date_observed=keywords.date_observed(primary, first, start),
+        proposal_id=keywords.proposal_id(filename, primary),
         file_type=file_type,
         primary=primary,
-        chips=chips,
+        chips=tuple(chips),
     )
 
 
-def _outline_pixels(
-    shape: tuple[int, int], points_per_edge: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give points along the outer pixel edges, counter-clockwise from the lower left corner."""
-    ny, nx = shape
-    along = np.arange(points_per_edge) / points_per_edge
-    zero, one = np.zeros(points_per_edge), np.ones(points_per_edge)
-    x = np.concatenate([along, one, 1.0 - along, zero]) * nx - 0.5
-    y = np.concatenate([zero, along, one, 1.0 - along]) * ny - 0.5
-    return x, y
-
-
-def _value(header: fits.Header, keyword: str) -> Any:
-    """Give a keyword's value, None where it is missing, blank or an unreadable card."""
-    from astropy.io.fits.card import Undefined
-    from astropy.io.fits.verify import VerifyError
-
-    try:
-        value = header.get(keyword)
-    except VerifyError:
-        return None
-    if isinstance(value, Undefined) or (isinstance(value, str) and not value.strip()):
-        return None
-    return value
-
-
-def _text(header: fits.Header, keyword: str) -> str:
-    value = _value(header, keyword)
-    return "" if value is None else str(value).strip()
-
-
-def _number(header: fits.Header, keyword: str) -> float | None:
-    """Give a keyword that holds a finite number (also one written as a string), else None."""
-    value = _value(header, keyword)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) and not isinstance(value, bool) else None
-
-
-def _detector(path: Path, primary: fits.Header) -> Detector:
-    instrument, name = _text(primary, "INSTRUME"), _text(primary, "DETECTOR")
-    detector = find_detector(instrument, name)
-    if detector is None:
-        raise ExposureError(
-            f"{path}[PRIMARY]: INSTRUME is '{instrument}' and DETECTOR is '{name}', expected ACS with WFC, HRC or SBC, "
-            "WFC3 with UVIS or IR, or WFPC2."
-        )
-    return detector
-
-
-def _file_type(filename: str, primary: fits.Header, detector: Detector) -> str:
-    """Give the file type by the file's name, else by the header."""
-    suffix = filename.lower().removesuffix(".fits").rpartition("_")[2]
-    if suffix in _FILE_TYPES:
-        return suffix
-    if detector.instrument == "wfpc2":
-        return "c0m"
-    return "flc" if _text(primary, "PCTECORR").upper() == "COMPLETE" else "flt"
-
-
-def _rootname(filename: str, primary: fits.Header) -> str:
-    """Give the 9-character rootname by the header, else by the file's name."""
-    rootname = _text(primary, "ROOTNAME").lower()
-    if len(rootname) == 9 and rootname.isalnum():
-        return rootname
-    parsed = parse_exposure_filename(filename)
-    if parsed is not None:
-        rootname = parsed.rootname
-    # Names with 8 characters leave out the last one, which is q for all but a few.
-    return rootname if len(rootname) != 8 else f"{rootname}q"
-
-
-def _science_extensions(
-    path: Path, extensions: tuple[ImageExtension, ...]
-) -> list[tuple[int, ImageExtension]]:
-    """Find the SCI extensions and their numbers."""
+def _science_extensions(path: Path, extensions: tuple[ImageExtension, ...]) -> dict[int, ImageExtension]:
+    """Find the SCI extensions by their numbers."""
     science: dict[int, ImageExtension] = {}
     for extension in extensions[1:]:
         if extension.name != "SCI":
@@ -411,9 +347,12 @@ def _science_extensions(
         extver = len(science) + 1 if extension.version is None else extension.version
         if extver in science:
             raise ExposureError(f"{path}: has two extensions [SCI,{extver}], expected one of each EXTVER.")
-        if len(extension.shape) != 2 or 0 in extension.shape:
+        kind = text(extension.header, "XTENSION")
+        if kind != "IMAGE" or len(extension.shape) != 2 or 0 in extension.shape:
+            hint = " Unpack it with funpack." if "ZIMAGE" in extension.header else ""
             raise ExposureError(
-                f"{path}[SCI,{extver}]: the shape of its data is {extension.shape}, expected an image of two dimensions."
+                f"{path}[SCI,{extver}]: is a {kind} of shape {extension.shape}, "
+                f"expected an IMAGE of two dimensions with pixels.{hint}"
             )
         science[extver] = extension
     if not science:
@@ -421,68 +360,32 @@ def _science_extensions(
         raise ExposureError(
             f"{path}: has no SCI extension (found: {names}). Expected a calibrated FLT, FLC or C0M file."
         )
-    return list(science.items())
+    return science
 
 
-def _exposure_time(path: Path, primary: fits.Header, science: fits.Header) -> float:
-    """Give EXPTIME, as AstroDrizzle takes it; it stands in the primary header of calibrated exposures."""
-    for header in (primary, science):
-        value = _number(header, "EXPTIME")
-        if value is not None and value >= 0.0:
-            return value
-    raise ExposureError(
-        f"{path}[PRIMARY]: EXPTIME is {_value(primary, 'EXPTIME')!r}, expected the exposure time in seconds."
-    )
+def _units(path: Path, extver: int, header: fits.Header, detector: Detector) -> str:
+    """Give the units of the pixels: BUNIT, else those in which the detector's calibrated files come."""
+    found_units = text(header, "BUNIT") or detector.native_units
+    units = normalise_units(found_units)
+    if units is None:
+        raise ExposureError(
+            f"{path}[SCI,{extver}]: BUNIT is '{found_units}', expected ELECTRONS, ELECTRONS/S, COUNTS or "
+            "COUNTS/S. Use an exposure as the calibration pipeline makes it."
+        )
+    return units
 
 
-def _start_mjd(primary: fits.Header, science: fits.Header) -> float | None:
-    """Give EXPSTART, else the time of DATE-OBS and TIME-OBS."""
-    for header in (primary, science):
-        if start := _number(header, "EXPSTART"):
-            return start
-    date = _date(_text(primary, "DATE-OBS"))
-    if date is None:
-        return None
+def _checked_tables(
+    path: Path, extver: int, header: fits.Header, tables: dict[tuple[str, int], ImageExtension]
+) -> tuple[LookupTable, ...]:
+    """Check the WCS of a chip and collect the lookup tables that it asks for."""
+    problem = wcs_problem(header)
+    if problem is not None:
+        raise ExposureError(f"{path}[SCI,{extver}]: no usable WCS: {problem}.")
     try:
-        time = datetime.time.fromisoformat(_text(primary, "TIME-OBS") or "00:00:00")
-    except ValueError:
-        time = datetime.time()
-    seconds = time.hour * 3600 + time.minute * 60 + time.second + time.microsecond * 1e-6
-    return (date - _MJD_EPOCH).days + seconds / _SECONDS_PER_DAY
-
-
-def _end_mjd(primary: fits.Header, start: float | None, exposure_time: float) -> float | None:
-    if end := _number(primary, "EXPEND"):
-        return end
-    return None if start is None else start + exposure_time / _SECONDS_PER_DAY
-
-
-def _date_observed(primary: fits.Header, science: fits.Header, start: float | None) -> datetime.date | None:
-    for header in (primary, science):
-        if date := _date(_text(header, "DATE-OBS")):
-            return date
-    if start is None or not 0.0 <= start < 1e6:
-        return None
-    return _MJD_EPOCH + datetime.timedelta(days=int(start))
-
-
-def _date(text: str) -> datetime.date | None:
-    """Read ``2002-04-13``, with or without a time after it, or the ``13/04/98`` of old WFPC2 headers."""
-    formats = ("%Y-%m-%d", "%d/%m/%y")
-    for form in formats:
-        try:
-            return datetime.datetime.strptime(text.partition("T")[0], form).date()  # noqa: DTZ007
-        except ValueError:
-            continue
-    return None
-
-
-def _proposal_id(filename: str, primary: fits.Header) -> int | None:
-    proposal = _number(primary, "PROPOSID")
-    if proposal is not None:
-        return int(proposal)
-    parsed = parse_exposure_filename(filename)
-    return None if parsed is None else parsed.proposal_id
+        return read_lookup_tables(header, tables)
+    except ExposureError as error:
+        raise ExposureError(f"{path}[SCI,{extver}]: no usable WCS: {error}.") from error
 
 
 def _quality_path(path: Path) -> Path | None:
@@ -492,101 +395,3 @@ def _quality_path(path: Path) -> Path | None:
         if name != path.name and file_is_there(candidate := path.with_name(name)):
             return candidate
     return None
-
-
-def _chip(
-    path: Path,
-    rootname: str,
-    extver: int,
-    extension: ImageExtension,
-    extensions: tuple[ImageExtension, ...],
-    detector: Detector,
-    primary: fits.Header,
-    exposure_time: float,
-    quality_path: Path | None,
-) -> Chip:
-    header = extension.header
-    place = f"{path}[SCI,{extver}]"
-    problem = wcs_problem(header)
-    if problem is not None:
-        raise ExposureError(f"{place}: no usable WCS: {problem}.")
-    chip_id = _chip_id(header, detector, extver)
-    found_units = _text(header, "BUNIT") or detector.native_units
-    units = normalise_units(found_units)
-    if units is None:
-        raise ExposureError(
-            f"{place}: BUNIT is '{found_units}', expected ELECTRONS, ELECTRONS/S, COUNTS or COUNTS/S. Use an exposure as "
-            "the calibration pipeline makes it."
-        )
-    try:
-        tables = read_lookup_tables(header, _table_reader(path, extensions))
-    except ExposureError as error:
-        raise ExposureError(f"{place}: {error}.") from error
-    return Chip(
-        path=path,
-        rootname=rootname,
-        extver=extver,
-        chip_id=chip_id,
-        shape=(extension.shape[0], extension.shape[1]),
-        header=header,
-        exposure_time=exposure_time,
-        units=units,
-        gain=_gain(path, primary, detector, chip_id) if units.startswith("COUNTS") else 1.0,
-        nominal_scale=_nominal_scale(header, detector, chip_id),
-        wcs_name=_text(header, "WCSNAME") or None,
-        lookup_tables=tables,
-        quality_path=quality_path,
-    )
-
-
-def _chip_id(header: fits.Header, detector: Detector, extver: int) -> int:
-    chip = _number(header, "DETECTOR" if detector.instrument == "wfpc2" else "CCDCHIP")
-    # Detectors of one chip may carry -999.
-    return int(chip) if chip is not None and chip > 0 else extver
-
-
-def _gain(path: Path, primary: fits.Header, detector: Detector, chip_id: int) -> float:
-    """Give electrons per count: the mean of the amplifiers' gains, for WFPC2 the measured gain of the chip."""
-    if not detector.gain_keywords:
-        return 1.0
-    if detector.instrument == "wfpc2":
-        commanded = _number(primary, "ATODGAIN")
-        gains = WFPC2_GAINS.get(int(commanded)) if commanded is not None else None
-        if gains is None or not 1 <= chip_id <= len(gains):
-            raise ExposureError(
-                f"{path}[PRIMARY]: ATODGAIN is {commanded} (chip {chip_id}), expected {sorted(WFPC2_GAINS)} "
-                "to turn counts into electrons."
-            )
-        return gains[chip_id - 1]
-    *amplifiers, whole = detector.gain_keywords
-    values = [value for keyword in amplifiers if (value := _number(primary, keyword))]
-    if not values and (value := _number(primary, whole)):
-        values = [value]
-    if not values:
-        raise ExposureError(
-            f"{path}[PRIMARY]: none of {', '.join(detector.gain_keywords)} holds a gain, "
-            "expected one to turn counts into electrons."
-        )
-    return sum(values) / len(values)
-
-
-def _nominal_scale(header: fits.Header, detector: Detector, chip_id: int) -> float:
-    scale = _number(header, "IDCSCALE")
-    if scale is not None and scale > 0.0:
-        return scale
-    binning = _number(header, "BINAXIS1") or 1.0
-    return detector.nominal_scale(chip_id) * binning
-
-
-def _table_reader(path: Path, extensions: tuple[ImageExtension, ...]) -> Any:
-    """Make the function that finds and reads a lookup table of this file."""
-    headers = {(e.name, 1 if e.version is None else e.version): e.header for e in extensions[1:]}
-
-    def read_table(name: str, version: int) -> tuple[fits.Header, NDArray[np.float32]] | None:
-        header = headers.get((name, version))
-        image = None if header is None else read_image(path, name, version)
-        if header is None or image is None:
-            return None
-        return header, np.atleast_2d(np.asarray(image, dtype=np.float32))
-
-    return read_table

@@ -1,10 +1,10 @@
-"""The pixel map: from the pixels of a chip to the pixels of an output image, fast and without a table of all pixels.
+"""The pixel map: from the pixels of a chip to those of an output image, without a table of all pixels.
 
-A chip's full WCS is a smooth function (SIP polynomials and two gnomonic projections) plus small lookup tables that are
-interpolated bilinearly. The map keeps this form: one polynomial for the smooth part, and the difference of the
-exact transform from the smooth one at the lookup tables' own knots, interpolated bilinearly between them.
-Sampling at the knots is what makes it exact: the differences are bilinear in between, up to the slow change of the
-distortion across one interval.
+A chip's full WCS is a smooth function (SIP polynomials and two gnomonic projections) plus small lookup tables
+that are interpolated bilinearly. The map keeps this form: one polynomial for the smooth part, and the
+difference of the exact transform from the smooth one at the lookup tables' own knots, interpolated bilinearly
+between them. Sampling at the knots is what makes it exact: the differences are bilinear in between, up to the
+slow change of the distortion across one interval.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SMOOTH_ERROR = 1e-5
 _DEGREES = range(5, 13)
 # Half a degree above the horizon of the tangent plane: beyond it output pixels grow without bound.
 _LOWEST_COSINE = 0.01
-_BLOCK_ROWS = 64
+_BLOCK_ROWS = 128
 _CHECK_POINTS = 400
 
 _COPY_LOCK = threading.Lock()
@@ -40,7 +40,8 @@ _COPY_LOCK = threading.Lock()
 class PixelMap:
     """A map from chip pixels to output pixels: polynomial plus bilinear residual, plain arrays only.
 
-    With ``s = (x - centre[0]) / half_size[0]`` and ``t = (y - centre[1]) / half_size[1]``, output axis ``a`` is::
+    With ``s = (x - centre[0]) / half_size[0]`` and ``t = (y - centre[1]) / half_size[1]``, output axis ``a``
+    is::
 
         sum over j, i of coefficients[a, j, i] * t**j * s**i  +  residual[a] interpolated at (x, y)
 
@@ -57,7 +58,7 @@ class PixelMap:
     """Half the chip's size in pixels (x, y), the unit of the polynomial's arguments."""
 
     coefficients: NDArray[np.float64] = field(repr=False)
-    """Polynomial coefficients in output pixels, shape (2, degree + 1, degree + 1): axis, power of y, power of x."""
+    """Polynomial coefficients in output pixels, (2, degree + 1, degree + 1): axis, power of y, power of x."""
 
     x_knots: NDArray[np.float64] = field(repr=False)
     """Columns (increasing) at which the residual is given; empty where the WCS has no lookup tables."""
@@ -92,8 +93,8 @@ class PixelMap:
         Raises
         ------
         ExposureError
-            If part of the chip lies on the far side of the output's tangent plane, or the WCS cannot be followed to
-            the required accuracy.
+            If part of the chip lies on the far side of the output's tangent plane, or the WCS cannot be
+            followed to the required accuracy.
         ParameterError
             If the output WCS has distortions or is no TAN projection.
         """
@@ -119,7 +120,7 @@ class PixelMap:
     @property
     def degree(self) -> int:
         """Degree of the polynomial."""
-        return self.coefficients.shape[1] - 1
+        return int(self.coefficients.shape[1]) - 1
 
     def evaluate(self, first_row: int = 0, last_row: int | None = None) -> NDArray[np.float64]:
         """Map the centres of whole chip rows.
@@ -140,8 +141,8 @@ class PixelMap:
             raise ParameterError(f"rows {first_row} to {last_row} of a chip of {ny} rows were asked for.")
         columns = np.arange(nx, dtype=np.float64)
         powers = np.vander((columns - self.centre[0]) / self.half_size[0], self.degree + 1, increasing=True)
-        # One row for each power of y (and below for each knot row), columns x0 y0 x1 y1 ...: a block of rows is
-        # then a single matrix product.
+        # One row for each power of y (and below for each knot row), columns x0 y0 x1 y1 ...: a block of chip
+        # rows is then a single matrix product.
         polynomial = np.stack([c @ powers.T for c in self.coefficients], axis=-1).reshape(
             self.degree + 1, 2 * nx
         )
@@ -211,7 +212,7 @@ class PixelMap:
     def _residual_rows(
         self, rows: NDArray[np.float64], column_weights: tuple[NDArray[np.intp], NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Give the knot rows that some chip rows need, interpolated along x, and the rows' weights for them."""
+        """Give the knot rows that some chip rows need, interpolated along x, and the weights to use them."""
         j, fy = _interpolation(self.y_knots, rows)
         first, last = int(j[0]), int(j[-1]) + 2
         i, fx = column_weights
@@ -241,8 +242,8 @@ class _Transform:
         if not np.all(cosine > _LOWEST_COSINE):
             away = np.degrees(np.arccos(np.clip(np.min(cosine), -1.0, 1.0)))
             raise ExposureError(
-                f"part of the chip is {away:.1f} degrees from the output image's tangent point, expected less than 89. "
-                "It cannot be projected there; choose sky cells that the exposure touches."
+                f"part of the chip is {away:.1f} degrees from the output image's tangent point, expected "
+                "less than 89. It cannot be projected there; choose sky cells that the exposure touches."
             )
         return np.array(self.output_wcs.wcs_world2pix(ra, dec, 0), dtype=np.float64)
 
@@ -294,8 +295,8 @@ def _fit_smooth(
             coefficients[:, 0, 0] += origin[:, 0]
             return coefficients
     raise ExposureError(
-        f"a polynomial of degree {_DEGREES[-1]} follows the chip's WCS to {error:.2g} output pixel only, expected "
-        f"{_SMOOTH_ERROR}. Are its SIP coefficients damaged?"
+        f"a polynomial of degree {_DEGREES[-1]} follows the chip's WCS to {error:.2g} output pixel only, "
+        f"expected {_SMOOTH_ERROR}. Are its SIP coefficients damaged?"
     )
 
 
@@ -337,7 +338,7 @@ def _sample_residual(
 def _interpolation(
     knots: NDArray[np.float64], positions: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Give the interval of each position and how far along it is (0 to 1); positions outside take the end's."""
+    """Give each position's interval and how far along it is (0 to 1); beyond the ends, the end."""
     if len(knots) == 0:
         return np.zeros(positions.shape, dtype=np.intp), np.zeros(positions.shape)
     interval = np.clip(np.searchsorted(knots, positions, side="right") - 1, 0, len(knots) - 2)
