@@ -420,24 +420,24 @@ def rows_from_files(
 
 def generate_poller_file(
     input_list: str | os.PathLike[str] | Sequence[str],
-    kind: str = "svm",
-    output: str | os.PathLike[str] = "poller_file.out",
-    sky_cell_id: str | None = None,
+    poller_file_type: str = "svm",
+    output_poller_filename: str | os.PathLike[str] = "poller_file.out",
+    skycell_name: str | None = None,
     *,
     folder: str | os.PathLike[str] = ".",
     data_path: str | os.PathLike[str] | None = None,
-) -> Path:
+) -> tuple[PollerRow, ...]:
     """Make a poller file out of a list of file names or rootnames; all the exposures are NEW.
 
     Parameters
     ----------
     input_list : str, path-like or sequence of str
         A text file with a name a line, or the names themselves.
-    kind : {'svm', 'mvm'}
+    poller_file_type : {'svm', 'mvm'}
         Single-visit (8 columns) or multi-visit (10 columns).
-    output : str or path-like, optional
+    output_poller_filename : str or path-like, optional
         The poller file to write; an existing one is replaced.
-    sky_cell_id : str, optional
+    skycell_name : str, optional
         Name of the sky cell; a multi-visit file needs it, a single-visit file does not.
     folder : str or path-like, optional
         Where the exposures are looked for first.
@@ -446,13 +446,13 @@ def generate_poller_file(
 
     Returns
     -------
-    pathlib.Path
-        The file written.
+    tuple of PollerRow
+        What has been written.
 
     Raises
     ------
     ParameterError
-        If `kind` is unknown, the sky cell is missing, or `output` is the list itself.
+        If the type is unknown, the sky cell is missing, or the output is the list itself.
     SkyCellError
         If there is no such sky cell.
     PollerError
@@ -464,14 +464,14 @@ def generate_poller_file(
     ProductError
         If the poller file cannot be written.
     """
-    if kind not in ("svm", "mvm"):
-        raise ParameterError(f"poller_file_type: found {kind!r}, expected 'svm' or 'mvm'")
-    if kind == "mvm":
-        _require_sky_cell(sky_cell_id)
-    elif sky_cell_id is not None:
-        log.info("A single-visit poller file has no sky cell: %s is not written.", sky_cell_id)
-        sky_cell_id = None
-    source, names = _names(input_list, output)
+    if poller_file_type not in ("svm", "mvm"):
+        raise ParameterError(f"poller_file_type: found {poller_file_type!r}, expected 'svm' or 'mvm'")
+    is_multi_visit = poller_file_type == "mvm"
+    if is_multi_visit:
+        _require_sky_cell(skycell_name)
+    elif skycell_name is not None:
+        log.info("A single-visit poller file has no sky cell: %s is not written.", skycell_name)
+    source, names = _names(input_list, output_poller_filename)
     paths = []
     for name in names:
         path = find_exposure_file(name, folder, data_path)
@@ -483,11 +483,11 @@ def generate_poller_file(
     if not paths:
         searched = f"the folder {folder}" + (f" and {data_path}" if data_path is not None else "")
         raise MissingFileError(f"{source}: none of the {len(names)} exposures is in {searched}")
-    rows = rows_from_files(paths, sky_cell_id)
-    check_duplicates(rows, str(source))
-    written = write_poller(rows, output, "mvm" if kind == "mvm" else "svm")
+    rows = rows_from_files(paths, skycell_name if is_multi_visit else None)
+    check_duplicates(rows, source)
+    written = write_poller(rows, output_poller_filename, "mvm" if is_multi_visit else "svm")
     log.info("Wrote the poller file %s: %d exposures.", written, len(rows))
-    return written
+    return rows
 
 
 def _require_sky_cell(sky_cell_id: str | None) -> None:
