@@ -187,8 +187,9 @@ def make_layers(
     left_out: dict[tuple[str, str], list[Layer]] = defaultdict(list)
     for key in sorted(groups):
         of_group = list(_layers_of_group(key, groups[key], tuple(frames[key.sky_cell_id].values())))
+        kept = {_place(member) for member in of_group[0].members}
         for candidate in groups[key]:
-            if candidate not in of_group[0].members:
+            if _place(candidate) not in kept:
                 left_out[_place(candidate)].extend(of_group)
         layers.extend(of_group)
     return tuple(layers), _with_left_out(vetting, layers, left_out)
