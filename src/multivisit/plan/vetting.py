@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -382,18 +382,18 @@ class _SkyCells:
             yield Candidate(row, exposure), problem
             return
         try:
-            outlines = [chip.outline() for chip in exposure.chips]
             if row.sky_cell_id is None:
-                yield from self._found(row, exposure, outlines)
+                yield from self._found(row, exposure)
             else:
-                yield Candidate(row, exposure), self._problem_in(row.sky_cell_id, outlines)
-        except SkyCellError as error:
+                yield Candidate(row, exposure), self._problem_in(row.sky_cell_id, exposure)
+        except (ExposureError, SkyCellError) as error:
             yield Candidate(row, exposure), Finding(f"unusable WCS: {error}", "WCSNAME")
 
-    def _found(self, row: PollerRow, exposure: Exposure, outlines: Sequence[Any]) -> Iterator[Any]:
-        from multivisit.sky.footprint import cells_of_outlines
+    def _found(self, row: PollerRow, exposure: Exposure) -> Iterator[tuple[Candidate, Finding | None]]:
+        """Give a candidate for each sky cell that the exposure falls on."""
+        from multivisit.plan.coverage import cells_of_exposure
 
-        names = [cell.sky_cell_id for cell in cells_of_outlines(outlines)]
+        names = [cell.sky_cell_id for cell in cells_of_exposure(exposure)]
         if self._wanted:
             names = [name for name in names if name in self._wanted]
         for name in names:
@@ -401,11 +401,13 @@ class _SkyCells:
         if not names:
             yield Candidate(row, exposure), Finding("falls on none of the sky cells that are wanted")
 
-    def _problem_in(self, name: str, outlines: Sequence[Any]) -> Finding | None:
-        from multivisit.sky.footprint import bounding_grid
+    def _problem_in(self, name: str, exposure: Exposure) -> Finding | None:
+        """Say why the exposure is not combined in the sky cell that its row names."""
+        from multivisit.sky.footprint import POINTS_PER_EDGE, bounding_grid
 
         if self._wanted and name not in self._wanted:
             return Finding("this sky cell is not wanted")
+        outlines = [chip.outline(POINTS_PER_EDGE) for chip in exposure.chips]
         if bounding_grid(self._cell(name), outlines) is None:
             return Finding("does not overlap the sky cell")
         return None
