@@ -44,6 +44,7 @@ __all__ = ["ProductDescription", "image_header", "primary_header", "science_head
 
 _MAXIMUM_NUMBERED_CHIPS = 999
 _HISTORY_WIDTH = 72
+_CARD_LENGTH = 80
 _PHOTOMETRY_COMMENTS = {
     "PHOTMODE": "observation configuration of the first chip",
     "PHOTFLAM": "inverse sensitivity, erg/s/cm2/Angstrom/electron",
@@ -458,7 +459,7 @@ def _add_history(header: fits.Header, line: str) -> None:
 
 def _with_long_strings_declared(header: fits.Header) -> fits.Header:
     """Say that CONTINUE cards are used, where they are."""
-    if "CONTINUE" in header.tostring(sep="\n", endcard=False, padding=False):
+    if any(len(str(card)) > _CARD_LENGTH for card in header.cards):
         place = "EXTVER" if "EXTVER" in header else "EXTEND"
         header.set("LONGSTRN", "OGIP 1.0", "long strings are continued", after=place)
     return header

@@ -33,6 +33,7 @@ MULTIPLE = "MULTIPLE"
 """Stands in a header where the members have different values; HDRTAB has each."""
 
 _CARD_LENGTH = 80
+_COMMENT_COLUMN = 30
 _LONGEST_SHORT_FLOAT = 20
 
 
@@ -208,9 +209,9 @@ def put(header: fits.Header, keyword: str, value: object, comment: str = "") -> 
         text = repr(plain).upper()
         header.append(fits.Card.fromstring(_with_comment(f"{keyword:<8}= {text}", comment)), end=True)
         return
-    card = fits.Card(keyword, plain)
-    room = _CARD_LENGTH - len(str(card).rstrip()) - 3
-    header.append(fits.Card(keyword, plain, comment[: max(0, room)].rstrip()), end=True)
+    length = max(_COMMENT_COLUMN, len(str(fits.Card(keyword, plain)).rstrip()))
+    room = max(0, _CARD_LENGTH - length - len(" / "))
+    header.append(fits.Card(keyword, plain, comment[:room].rstrip()), end=True)
 
 
 def put_all(header: fits.Header, cards: Sequence[tuple[str, object, str]]) -> None:

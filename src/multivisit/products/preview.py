@@ -238,8 +238,8 @@ def compass_directions(grid: OutputGrid, area: PictureArea) -> dict[str, tuple[f
     cd = math.radians(grid.scale / 3600.0)
     xi, eta = -(x + 1 - grid.crpix[0]) * cd, (y + 1 - grid.crpix[1]) * cd
     declination = math.radians(grid.crval[1])
-    # The pole lies on the plane at xi = 0, eta = cot(declination), and North points to it along a straight line
-    # (from it, South of the equator). Multiplied by the sine, so that neither pole nor equator is an exception.
+    # The pole lies on the plane at xi = 0, eta = cot(declination), and North points straight to it (from it,
+    # South of the equator). Multiplied by the sine, so that neither poles nor equator are an exception.
     north_xi = -xi * math.sin(declination)
     north_eta = math.cos(declination) - eta * math.sin(declination)
     length = math.hypot(north_xi, north_eta)

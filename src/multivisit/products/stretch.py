@@ -23,7 +23,7 @@ _MAD_TO_SIGMA = 1.4826
 _BLACK = 1.5
 _LINEAR = 2.5
 _WHITE_PERCENTILE = 99.97
-_LEAST_RANGE = 15.0
+_LEAST_RANGE = 60.0
 
 
 @dataclass(frozen=True)
@@ -160,14 +160,19 @@ def find_stretch(values: NDArray[Any]) -> Stretch:
     Returns
     -------
     Stretch
-        Black lies a little below the sky level (a clipped median); white at the brightest one in 3000 pixels.
+        Black lies a little below the sky level (a clipped median); white at the brightest one in 3000 pixels,
+        or at 60 times the noise if that is more.
     """
     known = values[np.isfinite(values)].astype(np.float64)
     if known.size == 0:
         return Stretch(0.0, 1.0, 1.0)
     level, noise = _sky(known)
+    brightest = float(np.percentile(known, _WHITE_PERCENTILE))
+    if noise == 0.0:
+        # Most pixels are alike; any small number keeps them from being divided by 0.
+        noise = 1e-3 * (brightest - level) or 1e-6 * abs(level) or 1.0
     black = level - _BLACK * noise
-    white = max(float(np.percentile(known, _WHITE_PERCENTILE)), level + _LEAST_RANGE * noise)
+    white = max(brightest, level + _LEAST_RANGE * noise)
     return Stretch(black, white, _LINEAR * noise)
 
 
@@ -182,6 +187,4 @@ def _sky(values: NDArray[np.float64]) -> tuple[float, float]:
         if noise == 0.0 or inside.size == kept.size:
             break
         kept = inside
-    # A flat image has no noise; any small number keeps it from being divided by 0.
-    spread = float(np.ptp(values))
-    return level, max(noise, 1e-6 * spread, 1e-6 * abs(level), 1e-30)
+    return level, noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ __all__ = [
     "write_text",
     "write_vetting",
 ]
+
+_COLUMN_TYPES = {"str": str, "bool": bool, "int": int, "float": float}
 
 
 def manifest_name(prefix: str) -> str:
@@ -136,7 +139,7 @@ def write_vetting(path: str | os.PathLike[str], records: Sequence[VettingRecord]
     Returns
     -------
     pathlib.Path
-        The file: columns filename, accepted, keyword and reason.
+        The file: a column for each field of `VettingRecord` (filename, accepted, reason, keyword, ...).
 
     Raises
     ------
@@ -145,17 +148,14 @@ def write_vetting(path: str | os.PathLike[str], records: Sequence[VettingRecord]
     """
     from astropy.table import Table
 
+    from multivisit.plan.vetting import VettingRecord
+
+    columns = dataclasses.fields(VettingRecord)
     table = Table(
-        {
-            "filename": [record.filename for record in records],
-            "accepted": [record.accepted for record in records],
-            "keyword": [record.keyword for record in records],
-            "reason": [record.reason for record in records],
-        },
-        dtype=[str, bool, str, str],
+        {column.name: [getattr(record, column.name) for record in records] for column in columns},
+        dtype=[_COLUMN_TYPES[str(column.type)] for column in columns],
         meta={"content": "which exposures were combined, and why the others were not"},
     )
-    table["keyword"].description = "header keyword that decided"
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
     return Path(path)

@@ -1,0 +1,99 @@
+"""Streamed FITS against astropy's reader: headers, pixels, checksums, memory, failures."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from multivisit.products import fits_stream
+from multivisit.products.fits_stream import FitsUnit, write_units
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def primary() -> FitsUnit:
+    return FitsUnit(fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)]))
+
+
+def image(data: NDArray[np.generic], name: str = "SCI") -> FitsUnit:
+    """The unit that astropy's own header makes of an image."""
+    hdu = fits.ImageHDU(np.zeros(data.shape, data.dtype), name=name)
+    return FitsUnit(hdu.header, data)
+
+
+def written(*units: FitsUnit) -> fits.HDUList:
+    stream = io.BytesIO()
+    write_units(stream, [primary(), *units])
+    stream.seek(0)
+    return fits.open(stream, checksum=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.random.default_rng(1).normal(size=(37, 53)).astype(np.float32),
+        np.random.default_rng(1).normal(size=(37, 53)).astype(">f4"),
+        np.full((5, 7), np.nan, dtype=np.float32),
+        np.random.default_rng(2).integers(-(2**31), 2**31, size=(3, 20, 31)).astype(np.int32),
+        np.random.default_rng(1).normal(size=(40, 60)).astype(np.float32)[::2, 5:50:3],
+        np.asfortranarray(np.arange(600, dtype=np.float32).reshape(20, 30)),
+        np.zeros((1, 1), dtype=np.float32),
+    ],
+    ids=["float", "big-endian", "nan", "cube", "strided", "fortran", "one pixel"],
+)
+@pytest.mark.parametrize("block_bytes", [100, 1000, 8 * 1024 * 1024])
+def test_pixels_come_back_and_checksums_hold(
+    data: NDArray[np.generic], block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fits_stream, "_BLOCK_BYTES", block_bytes)
+    before = data.copy()
+    hdus = written(image(data))
+    np.testing.assert_array_equal(hdus["SCI"].data, before)
+    np.testing.assert_array_equal(data, before)
+    assert hdus["SCI"].verify_checksum() == 1
+    assert hdus["SCI"].verify_datasum() == 1
+    assert hdus[0].verify_checksum() == 1
+
+
+def test_data_sum_and_file_size_are_astropys(tmp_path: Path) -> None:
+    data = np.random.default_rng(5).normal(size=(301, 203)).astype(np.float32)
+    hdus = written(image(data), image(data[:7], "WHT"))
+    reference = fits.HDUList(
+        [fits.PrimaryHDU(), fits.ImageHDU(data, name="SCI"), fits.ImageHDU(data[:7], name="WHT")]
+    )
+    reference.writeto(tmp_path / "reference.fits", checksum=True)
+    with fits.open(tmp_path / "reference.fits") as expected:
+        for name in ("SCI", "WHT"):
+            assert hdus[name].header["DATASUM"] == expected[name].header["DATASUM"]
+
+
+def test_headers_given_are_not_changed() -> None:
+    unit = image(np.ones((4, 4), dtype=np.float32))
+    before = unit.header.tostring()
+    written(unit)
+    assert unit.header.tostring() == before
+
+
+def test_pixels_of_another_size_are_refused() -> None:
+    with pytest.raises(TypeError, match="float64"):
+        write_units(io.BytesIO(), [image(np.ones((4, 4)))])
+
+
+def test_a_plane_is_written_without_a_copy_of_it(tmp_path: Path) -> None:
+    data = np.ones((5000, 5000), dtype=np.float32)
+    unit = image(data[:1])
+    unit.header["NAXIS2"] = 5000
+    with (tmp_path / "plane.fits").open("wb") as stream:
+        tracemalloc.start()
+        write_units(stream, [primary(), FitsUnit(unit.header, data)])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < data.nbytes / 3

@@ -1,0 +1,190 @@
+"""Products as files: complete, checked by other programs, or not there at all."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from multivisit.errors import ProductError
+from multivisit.products import fits_stream, writer
+from multivisit.products.writer import write_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FITSVERIFY = shutil.which("fitsverify")
+NAME = "hst_skycell-p1889x07y19_acs_wfc_f775w_all_drc.fits"
+
+
+def context_of(shape: tuple[int, int], planes: int = 1) -> Any:
+    return np.random.default_rng(4).integers(0, 2**31, (planes, *shape)).astype(np.int32)
+
+
+def test_the_file_holds_the_mosaic(tmp_path: Path, make_case: Callable[..., Any]) -> None:
+    case = make_case()
+    path = write_layer(tmp_path, *case.arguments(), history=["Made for a test."])
+    assert path == tmp_path / NAME
+    with fits.open(path, checksum=True) as hdus:
+        hdus.verify("exception")
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "WHT", "HDRTAB"]
+        np.testing.assert_array_equal(hdus["SCI"].data, case.mosaic.science)
+        np.testing.assert_array_equal(hdus["WHT"].data, case.mosaic.weight)
+        assert hdus["SCI"].data.dtype == np.dtype(">f4")
+        assert len(hdus["HDRTAB"].data) == 2
+        assert hdus[0].header["NEXTEND"] == 3
+        assert hdus["SCI"].header["S_REGION"].startswith("POLYGON ICRS ")
+        assert hdus["WHT"].header["CRPIX1"] == hdus["SCI"].header["CRPIX1"] == case.grid.crpix[0]
+        assert "Made for a test." in list(hdus[0].header["HISTORY"])
+        for hdu in hdus:
+            assert hdu.verify_checksum() == hdu.verify_datasum() == 1
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_the_context_is_written_where_there_is_one(tmp_path: Path, make_case: Any, planes: int) -> None:
+    context = context_of((130, 110), planes)
+    path = write_layer(tmp_path, *make_case(context=context).arguments())
+    with fits.open(path, checksum=True) as hdus:
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "WHT", "CTX", "HDRTAB"]
+        np.testing.assert_array_equal(hdus["CTX"].data, context)
+        assert hdus["CTX"].header["BITPIX"] == 32
+
+
+@pytest.mark.skipif(FITSVERIFY is None, reason="the program fitsverify is not installed")
+@pytest.mark.parametrize("planes", [0, 1, 2])
+def test_fitsverify_finds_no_error(tmp_path: Path, make_case: Any, make_exposure: Any, planes: int) -> None:
+    exposures = [
+        make_exposure("jsim0101q"),
+        make_exposure("jsim0201q", {"TARGNAME": "A-TARGET-OF-MANY-LETTERS " * 3, "SUBARRAY": None}),
+    ]
+    context = context_of((130, 110), planes) if planes else None
+    path = write_layer(tmp_path, *make_case(exposures, context=context).arguments())
+    assert FITSVERIFY is not None
+    report = subprocess.run([FITSVERIFY, str(path)], capture_output=True, text=True, check=False).stdout
+    problems = [line for line in report.splitlines() if line.startswith("***")]
+    # Two of the published column names have a hyphen, which the standard allows but does not recommend.
+    recommended = [line for line in problems if 'Name "DATE-OBS"' in line or 'Name "TIME-OBS"' in line]
+    assert len(recommended) == 2
+    rest = [line for line in problems if line not in recommended]
+    assert rest == ["**** Verification found 2 warning(s) and 0 error(s). ****"], report
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, make_case: Any) -> None:
+    case = make_case()
+    files = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        date = datetime.date(2026, 1, 2)
+        files.append(write_layer(tmp_path / name, *case.arguments(), written=date).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_an_existing_product_is_replaced(tmp_path: Path, make_case: Any) -> None:
+    (tmp_path / NAME).write_text("an old product")
+    path = write_layer(tmp_path, *make_case().arguments())
+    assert fits.getval(path, "HAPLEVEL") == 4
+    assert products_in(tmp_path) == [NAME]
+
+
+def products_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("jsim"))
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyboardInterrupt, MemoryError, OSError(errno.ENOSPC, "No space left on device")]
+)
+@pytest.mark.parametrize("old", [False, True])
+def test_an_interrupted_write_leaves_what_was_there(
+    tmp_path: Path, make_case: Any, monkeypatch: pytest.MonkeyPatch, failure: Any, old: bool
+) -> None:
+    case = make_case()
+    if old:
+        (tmp_path / NAME).write_text("an old product")
+    whole = fits_stream._write_data
+
+    def fails_at_the_weights(stream: Any, data: Any) -> int:
+        if data is case.mosaic.weight:
+            raise failure
+        return whole(stream, data)
+
+    monkeypatch.setattr(fits_stream, "_write_data", fails_at_the_weights)
+    expected = ProductError if isinstance(failure, OSError) else failure
+    with pytest.raises(expected):
+        write_layer(tmp_path, *case.arguments())
+    assert products_in(tmp_path) == ([NAME] if old else [])
+    if old:
+        assert (tmp_path / NAME).read_text() == "an old product"
+
+
+def test_a_full_disk_is_one_clear_error(
+    tmp_path: Path, make_case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The temporary file's bytes go to a device that is always full."""
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("there is no device /dev/full here")
+    units = writer.write_units
+
+    def write_to_the_full_device(stream: Any, contents: Any) -> None:
+        with full.open("wb") as device:
+            os.dup2(device.fileno(), stream.fileno())
+        units(stream, contents)
+
+    monkeypatch.setattr(writer, "write_units", write_to_the_full_device)
+    with pytest.raises(ProductError, match=rf"{NAME}.*[Nn]o space left"):
+        write_layer(tmp_path, *make_case().arguments())
+    assert products_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["missing", "a_file", "/proc"])
+def test_a_folder_that_cannot_be_written_is_one_clear_error(
+    tmp_path: Path, make_case: Any, place: str
+) -> None:
+    (tmp_path / "a_file").write_text("not a folder")
+    with pytest.raises(ProductError, match=NAME):
+        write_layer(tmp_path / place, *make_case().arguments())
+
+
+def test_a_folder_without_permission_is_one_clear_error(
+    tmp_path: Path, make_case: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The permission is refused by a stand-in: bits in the folder's mode do not bind the superuser."""
+    case = make_case()
+    really_open = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really_open(path, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ProductError, match=f"{NAME}.*Permission denied"):
+        write_layer(tmp_path, *case.arguments())
+
+
+def test_pixels_of_another_shape_are_refused(tmp_path: Path, make_case: Any) -> None:
+    case = make_case()
+    case.mosaic.weight = case.mosaic.weight[:-1]
+    with pytest.raises(ProductError, match=r"WHT.*\(129, 110\).*\(130, 110\)"):
+        write_layer(tmp_path, *case.arguments())
+    assert products_in(tmp_path) == []
+
+
+def test_warnings_come_in_the_log(
+    tmp_path: Path, make_case: Any, make_exposure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    exposures = [
+        make_exposure("jsim0101q"),
+        make_exposure("jsim0201q", None, [{"WCSNAME": "IDC_4bb1536oj", "PHOTFLAM": 2e-19}]),
+    ]
+    write_layer(tmp_path, *make_case(exposures).arguments())
+    assert "different WCS solutions" in caplog.text
+    assert "differ in PHOTFLAM" in caplog.text
