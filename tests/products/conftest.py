@@ -13,6 +13,10 @@ import pytest
 from astropy.io import fits
 
 from multivisit.exposures.model import Exposure, read_exposure
+from multivisit.plan.layers import Layer
+from multivisit.plan.parameters import CombinationParameters
+from multivisit.plan.poller import PollerRow
+from multivisit.plan.vetting import Candidate
 from multivisit.sky.grid import OutputGrid
 
 if TYPE_CHECKING:
@@ -28,15 +32,15 @@ CENTRE = (180.02, 25.99)
 class ProductCase:
     """All that `write_layer` takes."""
 
-    layer: Any
+    layer: Layer
     mosaic: Any
     grid: OutputGrid
-    parameters: Any
+    parameters: CombinationParameters
 
     def changed(self, **changes: Any) -> ProductCase:
         return dataclasses.replace(self, **changes)
 
-    def arguments(self) -> tuple[Any, Any, OutputGrid, Any]:
+    def arguments(self) -> tuple[Layer, Any, OutputGrid, CombinationParameters]:
         return self.layer, self.mosaic, self.grid, self.parameters
 
 
@@ -148,11 +152,9 @@ def make_case(make_exposure: Callable[..., Exposure]) -> Callable[..., ProductCa
     return make
 
 
-def layer_of(exposures: Sequence[Exposure], scale_name: str = "fine") -> Any:
+def layer_of(exposures: Sequence[Exposure], scale_name: str = "fine") -> Layer:
     first = exposures[0]
-    label = "all" if scale_name == "fine" else "coarse-all"
-    basename = f"hst_skycell-p1889x07y19_{first.instrument}_{first.detector}_{first.filter_name}_{label}"
-    return SimpleNamespace(
+    return Layer(
         sky_cell_id="skycell-p1889x07y19",
         instrument=first.instrument,
         detector=first.detector,
@@ -161,10 +163,10 @@ def layer_of(exposures: Sequence[Exposure], scale_name: str = "fine") -> Any:
         year="all",
         scale_name=scale_name,
         file_type=first.product_suffix,
-        layer_label=label,
-        members=tuple(SimpleNamespace(row=None, exposure=exposure) for exposure in exposures),
-        product_basename=basename,
-        product_filename=f"{basename}_{first.product_suffix}.fits",
+        members=tuple(
+            Candidate(PollerRow(exposure.filename, sky_cell_id="skycell-p1889x07y19"), exposure)
+            for exposure in exposures
+        ),
     )
 
 
@@ -211,22 +213,4 @@ def grid_of(shape: tuple[int, int]) -> OutputGrid:
     )
 
 
-class Parameters(SimpleNamespace):
-    """As the pydantic model that stands here in a run."""
-
-    def model_dump(self) -> dict[str, Any]:
-        return dict(vars(self))
-
-
-PARAMETERS = Parameters(
-    skysub=True,
-    skymethod="match",
-    final_kernel="square",
-    final_pixfrac=1.0,
-    final_bits=(16, 64),
-    final_wht_type="EXP",
-    final_wt_scl="exptime",
-    final_units="cps",
-    final_fillval=None,
-    context=False,
-)
+PARAMETERS = CombinationParameters(final_bits=80, sky_bits=80)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -239,7 +238,7 @@ def test_physical_pixels_are_the_projection_cells(make_case: Any) -> None:
 def test_units_follow_the_parameters(make_case: Any) -> None:
     case = make_case()
     assert science_header(description(case))["BUNIT"] == "ELECTRONS/S"
-    counts = SimpleNamespace(**{**vars(case.parameters), "final_units": "counts"})
+    counts = case.parameters.replace(final_units="counts")
     assert science_header(description(case.changed(parameters=counts)))["BUNIT"] == "ELECTRONS"
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from multivisit.combine.weights import weight_per_pixel
 from multivisit.products.keywords import (
     MEMBER_KEYWORDS,
     MULTIPLE,
@@ -359,10 +360,12 @@ def _chip_cards(product: ProductDescription, chip: CombinedChip) -> list[tuple[s
     """The drizzle parameters of one chip, without the number."""
     parameters = product.parameters
     fill = parameters.final_fillval
+    time = chip.chip.exposure_time
+    weight = weight_per_pixel(time, parameters.final_wht_type, parameters.final_wt_scl)
     return [
         ("DATA", f"{chip.exposure.filename}[sci,{chip.chip.extver}]", "chip"),
-        ("DEXP", chip.chip.exposure_time, "[s] its exposure time"),
-        ("WTSC", _weight_scale(parameters, chip), "weight of its good pixels"),
+        ("DEXP", time, "[s] its exposure time"),
+        ("WTSC", weight, "weight of its good pixels"),
         ("KERN", parameters.final_kernel, "kernel"),
         ("PIXF", parameters.final_pixfrac, "linear size of a drop, in its pixels"),
         ("OUUN", parameters.final_units, "units of the output"),
@@ -374,11 +377,6 @@ def _chip_cards(product: ProductDescription, chip: CombinedChip) -> list[tuple[s
         ("SCAL", product.grid.scale, "[arcsec] pixel size of the output"),
         ("ISCL", chip.chip.nominal_scale, "[arcsec] its own pixel size"),
     ]
-
-
-def _weight_scale(parameters: CombinationParameters, chip: CombinedChip) -> float:
-    """What the good pixels of a chip weigh."""
-    return chip.record.exposure_time if parameters.final_wht_type == "EXP" else 1.0
 
 
 def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[str]:

@@ -94,7 +94,7 @@ def table_columns(layer: Layer, chips: Sequence[CombinedChip]) -> list[Column]:
     columns += [
         _column("SKYLEVEL", [plain_value(chip.record.sky_level) for chip in chips]),
         _column("NPIXUSED", [plain_value(chip.record.n_used) for chip in chips]),
-        _column("HAPEXPNAME", [f"{layer.product_basename}-{chip.exposure.rootname[:8]}" for chip in chips]),
+        _column("HAPEXPNAME", [layer.member_basename(chip.member) for chip in chips]),
     ]
     return columns
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from multivisit.combine.mosaic import ChipRecord
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.plan.layers import Layer
+    from multivisit.plan.vetting import Candidate
 
 __all__ = [
     "CombinedChip",
@@ -37,16 +38,21 @@ _MEANS = ("PHOTZPT", "PHOTPLAM", "PHOTBW")
 
 @dataclass(frozen=True)
 class CombinedChip:
-    """A chip, the exposure that it belongs to, and what the combination did with it."""
+    """A chip, the member of the layer that it belongs to, and what the combination did with it."""
 
-    exposure: Exposure
-    """The exposure."""
+    member: Candidate
+    """The member of the layer that it belongs to."""
 
     chip: Chip
     """The chip."""
 
     record: ChipRecord
     """The combination's account of the chip."""
+
+    @property
+    def exposure(self) -> Exposure:
+        """The exposure."""
+        return self.member.exposure
 
 
 def combined_chips(layer: Layer, records: Iterable[ChipRecord]) -> tuple[CombinedChip, ...]:
@@ -70,7 +76,7 @@ def combined_chips(layer: Layer, records: Iterable[ChipRecord]) -> tuple[Combine
         If a record's chip is not among the members of the layer.
     """
     chips = {
-        (member.exposure.rootname, chip.extver): (member.exposure, chip)
+        (member.exposure.rootname, chip.extver): (member, chip)
         for member in layer.members
         for chip in member.exposure.chips
     }
