@@ -329,9 +329,14 @@ def simulate(
     from multivisit.simulate import run_simulation
 
     with progress_on_terminal() as progress:
-        made = run_simulation(
-            field, output, ra=ra, dec=dec, seed=seed, noiseless=noiseless, progress=progress
-        )
+
+        def follow(name: str, done: int, total: int) -> None:
+            if done == 0:
+                progress.stage(f"simulating {name}", total)
+            else:
+                progress.advance(f"simulating {name}" if name else None)
+
+        made = run_simulation(field, output, ra=ra, dec=dec, seed=seed, noiseless=noiseless, progress=follow)
     if as_json:
         _print_json({"files": [str(path) for path in made.files], "truth_catalog": str(made.truth_path)})
         return

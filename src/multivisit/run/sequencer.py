@@ -3,119 +3,31 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import platform
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
+from multivisit import __version__
+from multivisit.errors import MultivisitError, NoViableDataError, ProductError
+from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.progress import NoProgress, Progress
+from multivisit.run.records import prepare_folder, write_records, write_trailer
+from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
-    from multivisit.plan.parameters import CombinationParameters
-    from multivisit.plan.vetting import Vetting
+    from multivisit.plan.poller import PollerRow
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["LayerResult", "PlannedLayer", "RunPlan", "RunResult", "plan_run", "run"]
+__all__ = ["plan_run", "run"]
 
 log = logging.getLogger(__name__)
-
-LayerStatus = Literal["made", "left alone", "failed"]
-
-
-@dataclass(frozen=True)
-class PlannedLayer:
-    """A layer and everything that is needed to make it."""
-
-    layer: Layer
-    """What is combined."""
-
-    grid: OutputGrid | None
-    """The pixels it is combined on; None where no exposure lies in the sky cell."""
-
-    parameters: CombinationParameters
-    """How it is combined."""
-
-    reason_left_alone: str = ""
-    """Why nothing is made; empty for a layer that will be made."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run is going to make."""
-
-    options: RunOptions
-    """What was asked for."""
-
-    vetting: Vetting
-    """Which exposures may be combined, and why the others may not."""
-
-    layers: tuple[PlannedLayer, ...]
-    """The layers, in the order in which they are made."""
-
-    return_code: ReturnCode = ReturnCode.SUCCESS
-    """Not SUCCESS where nothing can be made."""
-
-
-@dataclass(frozen=True)
-class LayerResult:
-    """What became of one layer."""
-
-    name: str
-    """Product basename."""
-
-    sky_cell_id: str
-    """The sky cell."""
-
-    status: LayerStatus
-    """Made, left alone or failed."""
-
-    reason: str = ""
-    """Why it was left alone or failed."""
-
-    product: Path | None = None
-    """The mosaic."""
-
-    preview: Path | None = None
-    """Its picture."""
-
-    trailer: Path | None = None
-    """Its messages."""
-
-    shape: tuple[int, int] | None = None
-    """Rows and columns."""
-
-    n_exposures: int = 0
-    """Number of members."""
-
-    exposure_time: float = 0.0
-    """Sum of the members' exposure times in seconds."""
-
-    seconds: float = 0.0
-    """Wall time."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run has made."""
-
-    return_code: ReturnCode
-    """The published exit code."""
-
-    output_folder: Path
-    """Where everything is."""
-
-    layers: tuple[LayerResult, ...]
-    """One for each layer of the plan."""
-
-    vetting: Vetting | None
-    """Which exposures were combined; None where the input could not be read."""
-
-    files: tuple[Path, ...]
-    """Manifest, vetting table and the run's own trailer."""
-
-    message: str = ""
-    """Why a run made nothing; empty otherwise."""
 
 
 def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
@@ -143,24 +55,213 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
-    rows = _input_rows(options)
+    rows = _input_rows(options.inputs)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
         rows,
         folder=options.input_folder,
         include_small=options.include_small,
         only_cte=options.only_cte_corrected,
-        progress=progress.advance,
+        sky_cells=options.sky_cells,
+        progress=lambda name: progress.advance(f"reading {Path(name).name}"),
     )
     if not vetting.accepted:
         code = ReturnCode.ONLY_SMALL_DETECTORS if vetting.only_small_detectors else ReturnCode.NO_VIABLE_DATA
-        return RunPlan(options, vetting, (), code)
+        return RunPlan(options, vetting, (), code, vetting.no_viable_reason)
     layers, vetting = make_layers(vetting, options.layer_method, options.exposure_time_ratio)
-    finder = _GridFinder(options.trim)
-    planned = tuple(_plan_layer(layer, finder, options) for layer in layers)
-    code = (
-        ReturnCode.SUCCESS
-        if any(not item.reason_left_alone for item in planned)
-        else ReturnCode.NO_VIABLE_DATA
+    grids = _Grids(trim=options.trim)
+    planned = tuple(_plan_layer(layer, grids, options) for layer in layers)
+    if all(item.reason_left_alone for item in planned):
+        message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
+        return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message)
+    return RunPlan(options, vetting, planned)
+
+
+def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
+    """Make the mosaics: plan, combine and write layer after layer, and leave the record of it.
+
+    A layer that fails does not stop the others. An interruption (Ctrl-C) stops at once; files are
+    complete or not there.
+
+    Parameters
+    ----------
+    options : RunOptions
+        What is asked for.
+    progress : Progress, optional
+        Follows the work.
+
+    Returns
+    -------
+    RunResult
+        What has been made, and the published return code.
+
+    Raises
+    ------
+    PollerError, MissingFileError, SkyCellError, ProductError
+        The input cannot be used at all, or the output folder cannot be written.
+    """
+    progress = progress or NoProgress()
+    started = time.perf_counter()
+    with run_log(options.log_level) as messages:
+        log.info("multivisit %s, Python %s", __version__, platform.python_version())
+        log.info("asked for: %s", options)
+        plan = plan_run(options, progress)
+        prepare_folder(options.output_folder)
+        for line in plan.vetting.text().splitlines():
+            log.info("vetting: %s", line)
+        if plan.message:
+            log.error("%s", plan.message)
+        progress.stage("combining", _n_steps(plan))
+        results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
+        code = _return_code(plan, results)
+        log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
+        files = write_records(options.output_folder, plan.vetting, results, messages)
+    return RunResult(code, options.output_folder, tuple(results), plan.vetting, tuple(files), plan.message)
+
+
+def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
+    """Give the rows of a poller file, or the exposure files themselves."""
+    from multivisit.plan.poller import read_poller
+
+    if isinstance(inputs, Path):
+        return read_poller(inputs)
+    if not inputs:
+        raise NoViableDataError("no input: give a poller file or at least one exposure file")
+    return inputs
+
+
+class _Grids:
+    """Works out the layers' grids; layers of the same exposures, cell and scale share one."""
+
+    def __init__(self, *, trim: bool) -> None:
+        self._trim = trim
+        self._outlines: dict[Path, list[Any]] = {}
+        self._grids: dict[tuple[str, str, tuple[Path, ...]], OutputGrid | None] = {}
+
+    def of(self, layer: Layer) -> OutputGrid | None:
+        """Return the smallest sub-array of the sky cell that holds all exposures, or the layer's own."""
+        from multivisit.sky.cells import SkyCell
+        from multivisit.sky.footprint import bounding_grid
+
+        own = tuple(member.exposure for member in layer.members)
+        exposures = own if self._trim else (layer.all_exposures or own)
+        key = (layer.sky_cell_id, layer.scale_name, tuple(exposure.path for exposure in exposures))
+        if key not in self._grids:
+            outlines = [outline for exposure in exposures for outline in self._outlines_of(exposure)]
+            cell = SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name)
+            self._grids[key] = bounding_grid(cell, outlines)
+        return self._grids[key]
+
+    def _outlines_of(self, exposure: Exposure) -> list[Any]:
+        if exposure.path not in self._outlines:
+            self._outlines[exposure.path] = [chip.outline() for chip in exposure.chips]
+        return self._outlines[exposure.path]
+
+
+def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
+    """Choose a layer's grid and parameters, and whether there is anything to do."""
+    from multivisit.combine.statistics import footprint_statistics
+    from multivisit.plan.parameters import combination_parameters
+
+    grid = grids.of(layer)
+    exposures = [member.exposure for member in layer.members]
+    mean_exposures = None
+    if options.published_conditions and grid is not None:
+        mean_exposures = footprint_statistics(exposures, grid).mean_exposures
+    parameters = combination_parameters(
+        layer.instrument,
+        layer.detector,
+        layer.filter_name,
+        len(exposures),
+        published_conditions=options.published_conditions and mean_exposures is not None,
+        mean_exposures=mean_exposures,
+    ).replace(context=options.context)
+    reason = ""
+    if not layer.has_new:
+        reason = "all its exposures are OLD: they are in the mosaic already"
+    elif grid is None:
+        reason = "none of its exposures lies in the sky cell"
+    return PlannedLayer(layer, grid, parameters, reason)
+
+
+def _n_steps(plan: RunPlan) -> int:
+    """Count the chips to be combined."""
+    return sum(
+        len(member.exposure.chips)
+        for item in plan.layers
+        if not item.reason_left_alone
+        for member in item.layer.members
     )
-    return RunPlan(options, vetting, planned, code)
+
+
+def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
+    """Make one layer, whatever happens to it; only interruptions go through."""
+    name = item.layer.product_basename
+    folder = plan.options.output_folder
+    started = time.perf_counter()
+    base = LayerResult(name, item.layer.sky_cell_id, "made", n_exposures=len(item.layer.members))
+    if item.grid is None or item.reason_left_alone:
+        log.info("%s is left alone: %s", name, item.reason_left_alone)
+        return replace(base, status="left alone", reason=item.reason_left_alone)
+    with layer_messages(name):
+        try:
+            result = _combine_and_write(item, item.grid, base, plan.options, progress)
+        except ProductError as error:
+            log.error("%s failed: %s", name, error)
+            result = replace(base, status="failed", reason=str(error), not_written=True)
+        except MultivisitError as error:
+            log.error("%s failed: %s", name, error)
+            result = replace(base, status="failed", reason=str(error))
+        except Exception as error:
+            # The other layers must not be lost to an error that nobody foresaw.
+            log.exception("%s failed unexpectedly", name)
+            result = replace(base, status="failed", reason=f"unexpected {type(error).__name__}: {error}")
+        result = replace(result, seconds=time.perf_counter() - started)
+        log.info("%s: %s in %.1f s", name, result.status, result.seconds)
+    return replace(result, trailer=write_trailer(folder, name, messages))
+
+
+def _combine_and_write(
+    item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
+) -> LayerResult:
+    """Combine a layer's exposures and write its product and preview."""
+    from multivisit.combine.mosaic import combine_layer
+    from multivisit.products.preview import write_preview
+    from multivisit.products.writer import write_layer
+
+    layer = item.layer
+    log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
+    log.info("parameters: %s", item.parameters)
+    exposures = [member.exposure for member in layer.members]
+
+    def follow(description: str, _done: int, _total: int) -> None:
+        progress.advance(f"{layer.detector} {layer.filter_name} {layer.layer_label}: {description}")
+
+    mosaic = combine_layer(exposures, grid, item.parameters, progress=follow)
+    for chip in mosaic.chips:
+        log.info("%s", chip)
+    product = write_layer(options.output_folder, layer, mosaic, grid, item.parameters)
+    preview = None
+    if options.previews:
+        preview = write_preview(
+            product.with_suffix(".png"), mosaic.science, grid, title=layer.product_basename
+        )
+    return replace(
+        base,
+        product=product,
+        preview=preview,
+        shape=grid.shape,
+        exposure_time=sum(exposure.exposure_time for exposure in exposures),
+    )
+
+
+def _return_code(plan: RunPlan, results: Sequence[LayerResult]) -> ReturnCode:
+    """Give the published exit code."""
+    if plan.return_code:
+        return plan.return_code
+    failed = [result for result in results if result.status == "failed"]
+    if not failed:
+        return ReturnCode.SUCCESS
+    if all(result.not_written for result in failed):
+        return ReturnCode.KEYWORD_UPDATE_PROBLEM
+    return ReturnCode.ERROR

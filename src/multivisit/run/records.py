@@ -1,0 +1,129 @@
+"""The record that a run leaves beside its mosaics: manifests, vetting table, trailer files."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multivisit.errors import MultivisitError, ProductError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from multivisit.plan.vetting import Vetting
+    from multivisit.run.logs import RunLog
+    from multivisit.run.results import LayerResult
+
+__all__ = ["prepare_folder", "write_records", "write_trailer"]
+
+log = logging.getLogger(__name__)
+
+_PREFIX_OF_SEVERAL_CELLS = "multivisit"
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the output folder if it is missing, and make sure that files can be made in it.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+
+    Raises
+    ------
+    ProductError
+        It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ProductError(
+            f"output folder {folder}: cannot be written ({error.strerror or error}); "
+            "choose another folder or change its permissions"
+        ) from error
+
+
+def write_trailer(folder: Path, name: str, messages: RunLog) -> Path | None:
+    """Write a layer's trailer file: the messages of the run so far and of this layer.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    name : str
+        Product basename.
+    messages : RunLog
+        The messages.
+
+    Returns
+    -------
+    Path or None
+        The file; None, with an error in the log, if it could not be written.
+    """
+    from multivisit.products.tables import write_text
+
+    path = folder / f"{name}_trl.txt"
+    try:
+        return write_text(path, messages.text(name))
+    except MultivisitError as error:
+        log.error("%s", error)
+        return None
+
+
+def write_records(
+    folder: Path, vetting: Vetting, results: Sequence[LayerResult], messages: RunLog
+) -> list[Path]:
+    """Write a manifest for each sky cell, the vetting table and the run's own trailer.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    vetting : Vetting
+        All exposures.
+    results : sequence of LayerResult
+        All layers.
+    messages : RunLog
+        All messages.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    ProductError
+        A file could not be written.
+    """
+    from multivisit.products.tables import (
+        manifest_name,
+        vetting_name,
+        write_manifest,
+        write_text,
+        write_vetting,
+    )
+
+    cells = sorted({record.sky_cell_id for record in vetting.records if record.sky_cell_id})
+    prefix = cells[0] if len(cells) == 1 else _PREFIX_OF_SEVERAL_CELLS
+    written = [
+        write_manifest(
+            folder / manifest_name(cell),
+            [name for r in results if r.sky_cell_id == cell for name in _names(r)],
+        )
+        for cell in cells
+    ]
+    written.append(write_vetting(folder / vetting_name(prefix), vetting.records))
+    written.append(write_text(folder / f"{prefix}_trl.txt", messages.text()))
+    return written
+
+
+def _names(result: LayerResult) -> list[str]:
+    """Names of the files of a layer that was made."""
+    if result.status != "made":
+        return []
+    return [path.name for path in (result.product, result.preview, result.trailer) if path is not None]

@@ -1,0 +1,215 @@
+"""Plans and results in words for people, and as plain values for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multivisit.plan.vetting import Vetting
+    from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
+
+__all__ = ["layers_as_text", "plan_as_dict", "result_as_dict", "result_as_text"]
+
+_BYTES_PER_PIXEL = 8
+"""SCI and WHT, four bytes each."""
+
+
+def plan_as_dict(plan: RunPlan) -> dict[str, Any]:
+    """Give a plan as plain values.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The plan.
+
+    Returns
+    -------
+    dict
+        Keys return_code, message, layers, exposures; ready for `json.dumps`.
+    """
+    return {
+        "return_code": int(plan.return_code),
+        "message": plan.message,
+        "layers": [_planned_as_dict(item) for item in plan.layers],
+        "exposures": _vetting_as_list(plan.vetting),
+    }
+
+
+def _planned_as_dict(item: PlannedLayer) -> dict[str, Any]:
+    layer, grid = item.layer, item.grid
+    return {
+        "product": layer.product_filename,
+        "sky_cell": layer.sky_cell_id,
+        "instrument": layer.instrument,
+        "detector": layer.detector,
+        "filter": layer.filter_name,
+        "exposure_class": layer.exposure_class,
+        "year": layer.year,
+        "scale_arcsec": None if grid is None else grid.scale,
+        "columns": None if grid is None else grid.shape[1],
+        "rows": None if grid is None else grid.shape[0],
+        "bytes": _n_bytes(item),
+        "exposure_time": sum(member.exposure.exposure_time for member in layer.members),
+        "members": [member.row.filename for member in layer.members],
+        "wcs_solutions": list(layer.wcs_names),
+        "parameters": item.parameters.model_dump(mode="json"),
+        "left_alone": item.reason_left_alone,
+    }
+
+
+def _n_bytes(item: PlannedLayer) -> int:
+    """Give the size of the product's pixels on disk."""
+    if item.grid is None or item.reason_left_alone:
+        return 0
+    rows, columns = item.grid.shape
+    return rows * columns * _BYTES_PER_PIXEL
+
+
+def _vetting_as_list(vetting: Vetting) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": record.filename,
+            "sky_cell": record.sky_cell_id,
+            "status": record.status,
+            "reason": record.reason,
+            "keyword": record.keyword,
+            "value": record.value,
+        }
+        for record in vetting.records
+    ]
+
+
+def layers_as_text(plan: RunPlan) -> str:
+    """Give a plan in words: each layer, its size and its members, and which exposures were refused.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The plan.
+
+    Returns
+    -------
+    str
+        Lines of text.
+    """
+    lines: list[str] = []
+    for item in plan.layers:
+        lines.append(item.layer.product_filename)
+        if item.reason_left_alone or item.grid is None:
+            lines.append(f"    left alone: {item.reason_left_alone}")
+        else:
+            rows, columns = item.grid.shape
+            lines.append(
+                f"    {columns} x {rows} pixels of {item.grid.scale:g} arcsec, {_size(_n_bytes(item))}"
+            )
+        seconds = sum(member.exposure.exposure_time for member in item.layer.members)
+        lines.append(f"    {_exposures(len(item.layer.members))}, {seconds:g} s:")
+        lines += [f"        {member.row.filename}" for member in item.layer.members]
+        if len(item.layer.wcs_names) > 1:
+            lines.append(f"    note: mixed WCS solutions: {', '.join(item.layer.wcs_names)}")
+    total = sum(_n_bytes(item) for item in plan.layers)
+    made = sum(not item.reason_left_alone for item in plan.layers)
+    lines.append(f"{made} layer{'s' * (made != 1)} to be made, {_size(total)}")
+    lines += _refusals_as_text(plan.vetting)
+    if plan.message:
+        lines.append(plan.message)
+    return "\n".join(lines)
+
+
+def result_as_dict(result: RunResult) -> dict[str, Any]:
+    """Give a result as plain values.
+
+    Parameters
+    ----------
+    result : RunResult
+        The result.
+
+    Returns
+    -------
+    dict
+        Keys return_code, message, output_folder, layers, exposures, files; ready for `json.dumps`.
+    """
+    return {
+        "return_code": int(result.return_code),
+        "message": result.message,
+        "output_folder": str(result.output_folder),
+        "layers": [_layer_as_dict(layer) for layer in result.layers],
+        "exposures": _vetting_as_list(result.vetting),
+        "files": [str(path) for path in result.files],
+    }
+
+
+def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "sky_cell": layer.sky_cell_id,
+        "status": layer.status,
+        "reason": layer.reason,
+        "product": _text(layer.product),
+        "preview": _text(layer.preview),
+        "trailer": _text(layer.trailer),
+        "columns": None if layer.shape is None else layer.shape[1],
+        "rows": None if layer.shape is None else layer.shape[0],
+        "exposures": layer.n_exposures,
+        "exposure_time": layer.exposure_time,
+        "seconds": round(layer.seconds, 3),
+    }
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def result_as_text(result: RunResult) -> str:
+    """Give a result in words: what was made and where, what failed, what was refused and why.
+
+    Parameters
+    ----------
+    result : RunResult
+        The result.
+
+    Returns
+    -------
+    str
+        Lines of text.
+    """
+    lines: list[str] = []
+    for layer in result.layers:
+        if layer.status == "made" and layer.product is not None and layer.shape is not None:
+            rows, columns = layer.shape
+            lines.append(
+                f"made        {layer.product.name}  ({columns} x {rows}, {_exposures(layer.n_exposures)}, "
+                f"{layer.exposure_time:g} s; {layer.seconds:.1f} s)"
+            )
+        else:
+            lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
+    lines += _refusals_as_text(result.vetting)
+    if result.message:
+        lines.append(result.message)
+    lines.append(f"products, previews and logs: {result.output_folder.resolve()}")
+    lines += [f"    {path.name}" for path in result.files]
+    return "\n".join(lines)
+
+
+def _refusals_as_text(vetting: Vetting) -> list[str]:
+    """Give a line for each exposure that was refused, or accepted with a remark."""
+    lines = []
+    for record in vetting.records:
+        detail = f" ({record.keyword} = {record.value})" if record.keyword else ""
+        if not record.accepted:
+            lines.append(f"refused     {record.filename}: {record.reason}{detail}")
+        elif record.reason:
+            lines.append(f"note        {record.filename}: {record.reason}{detail}")
+    return lines
+
+
+def _exposures(number: int) -> str:
+    return f"{number} exposure" + "s" * (number != 1)
+
+
+def _size(n_bytes: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.3g} TB"

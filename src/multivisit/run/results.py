@@ -1,0 +1,121 @@
+"""The values that a run hands on: its plan, and what became of each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from multivisit.run.options import ReturnCode, RunOptions
+
+if TYPE_CHECKING:
+    from multivisit.plan.layers import Layer
+    from multivisit.plan.parameters import CombinationParameters
+    from multivisit.plan.vetting import Vetting
+    from multivisit.sky.grid import OutputGrid
+
+__all__ = ["LayerResult", "LayerStatus", "PlannedLayer", "RunPlan", "RunResult"]
+
+LayerStatus = Literal["made", "left alone", "failed"]
+"""What can become of a layer."""
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """A layer and everything that is needed to make it."""
+
+    layer: Layer
+    """What is combined."""
+
+    grid: OutputGrid | None
+    """The pixels it is combined on; None where no exposure lies in the sky cell."""
+
+    parameters: CombinationParameters
+    """How it is combined."""
+
+    reason_left_alone: str = ""
+    """Why nothing is made; empty for a layer that will be made."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run is going to make."""
+
+    options: RunOptions
+    """What was asked for."""
+
+    vetting: Vetting
+    """Which exposures may be combined, and why the others may not."""
+
+    layers: tuple[PlannedLayer, ...]
+    """The layers, in the order in which they are made."""
+
+    return_code: ReturnCode = ReturnCode.SUCCESS
+    """Not SUCCESS where nothing can be made."""
+
+    message: str = ""
+    """Why nothing can be made; empty otherwise."""
+
+
+@dataclass(frozen=True)
+class LayerResult:
+    """What became of one layer."""
+
+    name: str
+    """Product basename."""
+
+    sky_cell_id: str
+    """The sky cell."""
+
+    status: LayerStatus
+    """Made, left alone or failed."""
+
+    reason: str = ""
+    """Why it was left alone or failed."""
+
+    not_written: bool = False
+    """It failed because the product could not be written."""
+
+    product: Path | None = None
+    """The mosaic."""
+
+    preview: Path | None = None
+    """Its picture."""
+
+    trailer: Path | None = None
+    """Its messages."""
+
+    shape: tuple[int, int] | None = None
+    """Rows and columns."""
+
+    n_exposures: int = 0
+    """Number of members."""
+
+    exposure_time: float = 0.0
+    """Sum of the members' exposure times in seconds."""
+
+    seconds: float = 0.0
+    """Wall time."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has made."""
+
+    return_code: ReturnCode
+    """The published exit code."""
+
+    output_folder: Path
+    """Where everything is."""
+
+    layers: tuple[LayerResult, ...]
+    """One for each layer of the plan."""
+
+    vetting: Vetting
+    """Which exposures were combined, and why the others were not."""
+
+    files: tuple[Path, ...]
+    """Manifests, vetting table and the run's own trailer."""
+
+    message: str = ""
+    """Why a run made nothing; empty otherwise."""
