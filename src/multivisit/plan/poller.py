@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +39,6 @@ from multivisit.plan.poller_columns import (
 )
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable
 
     from multivisit.exposures.model import Exposure
@@ -511,6 +511,8 @@ def _names(
             problems = ["there is no name in it, expected one for each exposure"]
         _raise_problems("input_list", problems)
         return "input_list", names
+    if not isinstance(input_list, str | os.PathLike):
+        raise ParameterError(f"input_list: found {input_list!r}, expected a text file or a list of names")
     if Path(input_list).resolve() == Path(output).resolve():
         raise ParameterError(
             f"{output}: the poller file would replace the list it is made from; give another name"
