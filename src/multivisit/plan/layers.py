@@ -131,7 +131,7 @@ class Layer:
             self.detector,
             self.filter_name,
             self.layer_label,
-            member.row.filename,
+            member.exposure.rootname[:8],
         )
 
 

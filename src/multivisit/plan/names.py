@@ -63,7 +63,7 @@ def product_basename(sky_cell_id: str, instrument: str, detector: str, filter_na
 
 
 def member_basename(
-    sky_cell_id: str, instrument: str, detector: str, filter_name: str, label: str, filename: str
+    sky_cell_id: str, instrument: str, detector: str, filter_name: str, label: str, exposure: str
 ) -> str:
     """Name an exposure as a member of a layer, without its suffix.
 
@@ -75,16 +75,15 @@ def member_basename(
         Names in lower case.
     label : str
         The layer's label.
-    filename : str
-        The exposure's file.
+    exposure : str
+        First eight characters of the exposure's rootname, see `exposure_name`.
 
     Returns
     -------
     str
         For example ``hst_skycell-p1889x07y19_wfc3_ir_f160w_coarse-all-ib4606cp``.
     """
-    label = f"{label}-{exposure_name(filename)}"
-    return product_basename(sky_cell_id, instrument, detector, filter_name, label)
+    return product_basename(sky_cell_id, instrument, detector, filter_name, f"{label}-{exposure}")
 
 
 def exposure_name(filename: str) -> str:

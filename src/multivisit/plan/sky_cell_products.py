@@ -159,10 +159,12 @@ class SkyCellExposure(_Product):
         cell = f"skycell-p{prop_id}{obset_id}"
         name = Path(filename).name
         self.basename = f"hst_{cell}_{instrument}_{self.detector}_"
-        self.exposure_name = exposure_name(filename)
+        self.exposure_name = exposure_name(filename) if exposure is None else exposure.rootname[:8]
         self.svm_exposure_name = name.rpartition("_")[0]
         self._set_names(
-            member_basename(cell, instrument, self.detector, self.filters, self.layer_label, filename)
+            member_basename(
+                cell, instrument, self.detector, self.filters, self.layer_label, self.exposure_name
+            )
         )
         self.info = f"{self.product_basename}_{name}_{filetype}"
         self.headerlet_filename = f"{self.product_basename}_hlet.fits"
