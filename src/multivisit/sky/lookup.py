@@ -91,7 +91,7 @@ def cells_containing(ra: ArrayLike, dec: ArrayLike, layout: CellLayout | None = 
         for cells, which, pixels in _projected(ring, sorted_ra[members], sorted_dec[members], layout):
             entries.append(_sky_cells(order[members][which], cells, pixels, layout))
     position, projection_cell, x, y = np.concatenate(entries, axis=1)
-    ranks = np.lexsort((y, x, projection_cell, position))
+    ranks = np.lexsort(((projection_cell * layout.nxy + x) * layout.nxy + y, position))
     return CellMatches(position[ranks], projection_cell[ranks], x[ranks], y[ranks])
 
 
@@ -129,7 +129,8 @@ def _projected(
         near = np.flatnonzero(np.abs(from_centre) <= widest)
         pixels = plane.pixels(from_centre[near], dec[near])
         # positions too far to be projected are NaN, which no comparison holds for
-        inside = np.all((pixels >= -0.5) & (pixels < layout.projection_pixels - 0.5), axis=1)
+        within = (pixels >= -0.5) & (pixels < layout.projection_pixels - 0.5)
+        inside = within[:, 0] & within[:, 1]
         which = near[inside]
         yield ring.first_cell + cells[which], which, pixels[inside]
 
@@ -159,15 +160,25 @@ def _half_width_in_ra(ring: Ring, layout: CellLayout) -> float:
 
 def _sky_cells(position: Integers, cells: Integers, pixels: Floats, layout: CellLayout) -> Integers:
     """Pair positions in projection cells with the sky cells: rows position, projection cell, x, y."""
+    columns, rows = (_indices(pixels[:, axis], layout) for axis in (0, 1))
+    found = [np.empty((4, 0), dtype=np.int64)]
+    for x, in_column in columns:
+        for y, in_row in rows:
+            inside = in_column & in_row
+            found.append(np.stack([position[inside], cells[inside], x[inside], y[inside]]))
+    return np.concatenate(found, axis=1)
+
+
+def _indices(pixels: Floats, layout: CellLayout) -> list[tuple[Integers, NDArray[np.bool_]]]:
+    """Indices of sky cells along one axis that positions may be in, and whether they are.
+
+    A position is in the last cell that starts before it, and in earlier ones if they reach it.
+    """
     step = layout.start(2)
     last = np.minimum(np.floor((pixels + 0.5) / step).astype(np.int64) + 1, layout.nxy)
-    # a position is in the last cell that starts before it and in earlier ones that reach it
-    reached = math.ceil(layout.cell_pixels / step)
-    found = [np.empty((4, 0), dtype=np.int64)]
-    for back_x in range(reached):
-        for back_y in range(reached):
-            xy = last - np.array([back_x, back_y])
-            start = (xy - 1) * layout.fine_step / layout.fine_per_pixel
-            inside = np.all((xy >= 1) & (pixels - start < layout.cell_pixels - 0.5), axis=1)
-            found.append(np.stack([position[inside], cells[inside], *xy[inside].T]))
-    return np.concatenate(found, axis=1)
+    indices = [last - back for back in range(math.ceil(layout.cell_pixels / step))]
+    starts = [(index - 1) * layout.fine_step / layout.fine_per_pixel for index in indices]
+    return [
+        (index, (index >= 1) & (pixels - start < layout.cell_pixels - 0.5))
+        for index, start in zip(indices, starts, strict=True)
+    ]
