@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ __all__ = ["ImageExtension", "file_is_there", "read_extensions", "read_image"]
 _BLOCK = 2880
 _CARD = 80
 _CHUNK = 1 << 20
+_KEYWORDS_WITHOUT_VALUE = ("", "COMMENT", "HISTORY", "CONTINUE", "END")
+_CARD_WITH_VALUE = re.compile(r"[A-Z0-9_-]{1,8} *= ")
 _GZIP_MAGIC = b"\x1f\x8b"
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
@@ -207,9 +210,26 @@ def _header_text(stream: IO[bytes], block: bytes, path: Path, index: int) -> str
             )
         blocks.append(block)
         if any(block[at : at + 8] == b"END     " for at in range(0, _BLOCK, _CARD)):
-            # Cards must be ASCII; a stray byte in a comment should not cost the exposure.
-            return b"".join(blocks).decode("ascii", errors="replace").replace("\ufffd", "?")
+            return _clean_cards(b"".join(blocks))
         block = _read(stream, _BLOCK, path)
+
+
+def _clean_cards(content: bytes) -> str:
+    """Give a header's cards as ASCII text without those that no FITS reader understands.
+
+    A stray byte in a comment should not cost the exposure, nor a card that has neither a value nor a comment's
+    keyword: astropy would warn of it each time the header is read.
+    """
+    characters = content.decode("ascii", errors="replace").replace("\ufffd", "?")
+    cards = (characters[at : at + _CARD] for at in range(0, len(characters), _CARD))
+    return "".join(card for card in cards if _is_readable(card))
+
+
+def _is_readable(card: str) -> bool:
+    keyword = card[:8].rstrip()
+    if keyword == "HIERARCH":
+        return " = " in card
+    return keyword in _KEYWORDS_WITHOUT_VALUE or _CARD_WITH_VALUE.match(card) is not None
 
 
 def _extension(index: int, cards: str, path: Path) -> ImageExtension:

@@ -15,7 +15,7 @@ from multivisit.errors import ExposureError
 from multivisit.exposures import keywords
 from multivisit.exposures.chip_wcs import LookupTable, build_wcs, read_lookup_tables, wcs_problem
 from multivisit.exposures.fits_file import ImageExtension, file_is_there, read_extensions, read_image
-from multivisit.exposures.headers import text
+from multivisit.exposures.headers import number, text, value
 from multivisit.exposures.instruments import Detector, normalise_filter, normalise_units
 from multivisit.sky.footprint import POINTS_PER_EDGE, outline_pixels
 
@@ -291,6 +291,7 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     detector = keywords.detector_of(path, primary)
     file_type = keywords.file_type(filename, primary, detector)
     science = _science_extensions(path, extensions)
+    _check_complete(path, extensions, detector)
     first = next(iter(science.values())).header
     exposure_time = keywords.exposure_time(path, primary, first)
     start = keywords.start_mjd(primary, first)
@@ -361,6 +362,22 @@ def _science_extensions(path: Path, extensions: tuple[ImageExtension, ...]) -> d
             f"{path}: has no SCI extension (found: {names}). Expected a calibrated FLT, FLC or C0M file."
         )
     return science
+
+
+def _check_complete(path: Path, extensions: tuple[ImageExtension, ...], detector: Detector) -> None:
+    """Notice a file that was cut between two extensions: fewer than NEXTEND, and a chip or its DQ missing."""
+    primary = extensions[0].header
+    expected = number(primary, "NEXTEND") or 0.0
+    if len(extensions) - 1 >= expected:
+        return
+    n_science = sum(extension.name == "SCI" for extension in extensions)
+    n_quality = sum(extension.name == "DQ" for extension in extensions)
+    chip_missing = n_science < detector.n_chips and value(primary, "SUBARRAY") is not True
+    if chip_missing or (n_quality < n_science and detector.instrument != "wfpc2"):
+        raise ExposureError(
+            f"{path}: truncated: {len(extensions) - 1} extensions found, NEXTEND says {expected:.0f}, and a SCI "
+            "or DQ extension is missing. Fetch the file again."
+        )
 
 
 def _units(path: Path, extver: int, header: fits.Header, detector: Detector) -> str:
