@@ -46,7 +46,7 @@ class KeywordRule:
 
     how: Literal["first", "multi", "joined"]
     """``first``: that of the earliest member that has one; ``multi``: the common value, or `MULTIPLE`;
-    ``joined``: all the different values, sorted, with ``; `` between."""
+    ``joined``: all the different values, sorted, between semicolons."""
 
     comment: str
     """Comment in the product's header."""
@@ -92,6 +92,9 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
         KeywordRule("IDCTAB", "multi", "distortion table"),
         KeywordRule("NPOLFILE", "multi", "table of the remaining distortion"),
         KeywordRule("D2IMFILE", "multi", "detector to image correction"),
+        KeywordRule("IMPHTTAB", "multi", "table of the photometric calibration"),
+        KeywordRule("CRDS_CTX", "multi", "set of reference files"),
+        KeywordRule("SIMULATE", "first", "the exposures are simulated"),
     ),
 }
 """Keywords taken from the members' PRIMARY headers, by section of the product's header."""
