@@ -9,7 +9,8 @@ drizzlepac is never a dependency: it lives in a virtual environment of its own::
 
 Both systems get copies of the same simulated exposures and the same poller file. The script prints, for each
 layer, whether the products lie on the same pixel grid and how WHT and SCI agree where both have data, 4
-pixels from edges; and the wall time and peak memory of each system. It ends with exit code 1 if a limit is broken.
+pixels from edges; and the wall time and peak memory of each system. It ends with exit code 1 if a limit is
+broken.
 """
 
 from __future__ import annotations
@@ -222,8 +223,9 @@ def print_report(runs: list[SystemRun], agreements: list[LayerAgreement], missin
             f"{100 * item.weight_fraction_within:.3f} %"
         )
         print(
-            f"    SCI constant {item.science_constant:+.4g}, sky noise {item.sky_noise:.3g}, within 5 % of the noise "
-            f"+ 2 % of the flux: {100 * item.science_fraction_within:.3f} %   {'ok' if item.passed else 'BROKEN'}"
+            f"    SCI constant {item.science_constant:+.4g}, sky noise {item.sky_noise:.3g}, "
+            f"within 5 % of it + 2 % of the flux: {100 * item.science_fraction_within:.3f} %   "
+            f"{'ok' if item.passed else 'BROKEN'}"
         )
 
 
