@@ -375,8 +375,8 @@ def _check_complete(path: Path, extensions: tuple[ImageExtension, ...], detector
     chip_missing = n_science < detector.n_chips and value(primary, "SUBARRAY") is not True
     if chip_missing or (n_quality < n_science and detector.instrument != "wfpc2"):
         raise ExposureError(
-            f"{path}: truncated: {len(extensions) - 1} extensions found, NEXTEND says {expected:.0f}, and a SCI "
-            "or DQ extension is missing. Fetch the file again."
+            f"{path}: truncated: {len(extensions) - 1} extensions found, NEXTEND says {expected:.0f}, "
+            "and a SCI or DQ extension is missing. Fetch the file again."
         )
 
 
