@@ -90,6 +90,17 @@ def test_missing_values_are_blank_or_nan(make_case: Any, make_exposure: Any) -> 
     assert np.isnan(table.data["LRC_FAIL"]).all()
 
 
+def test_blank_values_make_a_column_of_text_unless_others_are_numbers(
+    make_case: Any, make_exposure: Any
+) -> None:
+    one = make_exposure("jsim0101q", {"NRPTEXP": ""})
+    two = make_exposure("jsim0102q", {"NRPTEXP": 3})
+    table = read(make_case([one, two]))
+    assert {column.name: column.format for column in table.columns}["MTFLAG"] == "1A"
+    assert list(table.data["MTFLAG"]) == [""] * 4
+    assert list(table.data["NRPTEXP"]) == [MISSING_INTEGER, MISSING_INTEGER, 3, 3]
+
+
 def test_missing_logicals_are_null(make_case: Any, make_exposure: Any) -> None:
     case = make_case([make_exposure("jsim0101q"), make_exposure("jsim0102q", {"SUBARRAY": None})])
     unit = header_table(case.layer, combined_chips(case.layer, case.mosaic.chips))

@@ -116,11 +116,12 @@ def _cell(chip: CombinedChip, keyword: str) -> KeywordValue | None:
     headers = [chip.exposure.primary, chip.chip.header]
     if keyword in _CHIP_KEYWORDS:
         headers.reverse()
-    for header in headers:
-        value = member_value(header, keyword)
-        if value is not None:
-            return value
-    return chip.chip.extver if keyword == "EXTVER" else None
+    values = [member_value(header, keyword, keep_blank=True) for header in headers]
+    known = [value for value in values if value is not None]
+    if not known and keyword == "EXTVER":
+        return chip.chip.extver
+    # A blank keyword does not hide one with a value in the other header.
+    return next((value for value in known if value != ""), "" if known else None)
 
 
 def _sky_in_file_units(chip: CombinedChip) -> float | None:
@@ -134,9 +135,10 @@ def _sky_in_file_units(chip: CombinedChip) -> float | None:
 
 def _column(name: str, values: Sequence[KeywordValue | None], width: int = 1) -> Column:
     """Find the one type that holds all the values of a column, and its cells."""
-    known = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in known):
+    known = [value for value in values if value is not None and value != ""]
+    if any(isinstance(value, str) for value in known) or (not known and "" in values):
         return _text_column(name, values, width)
+    values = [None if value == "" else value for value in values]
     if known and all(isinstance(value, bool) for value in known):
         cells = [0 if value is None else ord("T" if value else "F") for value in values]
         return Column(name, "L", np.array(cells, dtype="u1"))

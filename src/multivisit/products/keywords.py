@@ -126,7 +126,7 @@ def plain_value(value: object) -> KeywordValue | None:
     return None
 
 
-def member_value(header: fits.Header, keyword: str) -> KeywordValue | None:
+def member_value(header: fits.Header, keyword: str, *, keep_blank: bool = False) -> KeywordValue | None:
     """Read a keyword of a member's header.
 
     Parameters
@@ -135,6 +135,8 @@ def member_value(header: fits.Header, keyword: str) -> KeywordValue | None:
         The header.
     keyword : str
         The keyword.
+    keep_blank : bool, optional
+        Give a blank string as an empty one, not as None.
 
     Returns
     -------
@@ -144,9 +146,11 @@ def member_value(header: fits.Header, keyword: str) -> KeywordValue | None:
     from astropy.io.fits.verify import VerifyError
 
     try:
-        return plain_value(header.get(keyword))
+        value = header.get(keyword)
     except VerifyError:
         return None
+    plain = plain_value(value)
+    return "" if keep_blank and plain is None and isinstance(value, str) else plain
 
 
 def _finite(value: float | np.floating[Any]) -> float | None:
