@@ -34,7 +34,7 @@ _LATTICE_MARGIN = 8.0
 
 
 class PixelCoordinates(Protocol):
-    """Where the pixels of a chip fall in the output grid, as `multivisit.exposures.pixel_map.PixelMap` tells."""
+    """Where the pixels of a chip fall in the output grid: `multivisit.exposures.pixel_map.PixelMap`."""
 
     def evaluate(self, first_row: int = 0, last_row: int | None = None) -> NDArray[np.float64]:
         """Give the output pixel (x, y), 0-based, of each pixel centre of some rows, shape (rows, nx, 2)."""
@@ -120,7 +120,7 @@ class DrizzleEngine:
 
     @property
     def context(self) -> NDArray[np.int32] | None:
-        """Context planes, int32, shape (planes, ny, nx), None if not kept: bit k of plane p is chip 32 p + k."""
+        """Context planes (planes, ny, nx), where bit k of plane p is chip 32 p + k; None if not kept."""
         return self._context
 
     def add_chip(

@@ -21,7 +21,6 @@ __all__ = [
     "StaticMasks",
     "blank_unweighted",
     "exposure_weights",
-    "good_bits",
     "good_pixel_mask",
     "histogram_mode",
     "static_limit",
@@ -41,39 +40,6 @@ _STATIC_MOST = 0.01
 """A chip with a larger share of low pixels than this shows structure of the sky, not bad pixels."""
 
 
-def good_bits(bits: int | str | None) -> int | None:
-    """Interpret a published ``bits`` parameter.
-
-    Parameters
-    ----------
-    bits : int, str or None
-        Flag values that are still good: their sum (``528``), a list (``"16, 512"``, ``"16+512"``), a list of
-        the only bad ones (``"~4096"``), or None (also ``"None"`` or an empty string) to pay no attention to
-        flags.
-
-    Returns
-    -------
-    int or None
-        The good bits as one number, None where flags do not matter.
-
-    Raises
-    ------
-    ParameterError
-        If the text cannot be understood.
-    """
-    from astropy.nddata.bitmask import interpret_bit_flags
-
-    if isinstance(bits, str) and bits.strip().lower() in ("", "none"):
-        return None
-    try:
-        value = interpret_bit_flags(bits)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(
-            f"bits: found {bits!r}, expected a sum of flag values such as 528 or a list such as '16, 512'."
-        ) from error
-    return None if value is None else int(value)
-
-
 def good_pixel_mask(
     data_quality: NDArray[np.integer[Any]],
     bits: int | None,
@@ -89,7 +55,7 @@ def good_pixel_mask(
     data_quality : ndarray of int
         Flags.
     bits : int or None
-        Good bits (see `good_bits`); None lets flags pass.
+        Good bits as one number; None lets flags pass.
     science : ndarray of float, optional
         Values; NaN and infinities are bad.
 
@@ -107,18 +73,16 @@ def good_pixel_mask(
     return good
 
 
-def weight_per_pixel(exposure_time: float, weight_type: str, weight_scale: str | float | None) -> float:
-    """Give the weight of a good pixel.
+def weight_per_pixel(exposure_time: float, weight_scale: str | float | None = "exptime") -> float:
+    """Give the weight of a good pixel, for weights by exposure time (weight type ``EXP``).
 
     Parameters
     ----------
     exposure_time : float
         Seconds.
-    weight_type : str
-        ``EXP``.
     weight_scale : str, float or None
-        ``exptime`` (or None): the exposure time; ``expsq``: its square; a number: that many times the
-        exposure time.
+        ``exptime`` (or None): the exposure time; ``expsq``: its square; a number: that many times the exposure
+        time.
 
     Returns
     -------
@@ -127,30 +91,18 @@ def weight_per_pixel(exposure_time: float, weight_type: str, weight_scale: str |
 
     Raises
     ------
-    NotOfferedError
-        For another weight type.
     ParameterError
         For another weight scale.
     """
-    from multivisit.errors import NotOfferedError
-
-    if str(weight_type).upper() != "EXP":
-        raise NotOfferedError(
-            f"final_wht_type: found {weight_type!r}; this version weights by exposure time ('EXP') only."
-        )
     if weight_scale is None or weight_scale == "exptime":
         return exposure_time
     if weight_scale == "expsq":
         return exposure_time**2
-    try:
-        factor = float(weight_scale)
-    except ValueError:
-        factor = math.nan
-    if not (math.isfinite(factor) and factor > 0.0):
+    if isinstance(weight_scale, str) or not (math.isfinite(weight_scale) and weight_scale > 0.0):
         raise ParameterError(
             f"final_wt_scl: found {weight_scale!r}, expected 'exptime', 'expsq' or a number above 0."
         )
-    return factor * exposure_time
+    return weight_scale * exposure_time
 
 
 def exposure_weights(good: NDArray[np.bool_], weight: float) -> NDArray[np.float32]:
@@ -315,8 +267,8 @@ class StaticMasks:
         n_low, n_good = int(np.count_nonzero(low)), int(np.count_nonzero(good))
         if n_low > _STATIC_MOST * n_good:
             _LOG.warning(
-                "Static mask of %s: %d of %d good pixels lie more than %g standard deviations below the mode: "
-                "sky, not bad pixels; not used.",
+                "Static mask of %s: %d of %d good pixels lie more than %g standard deviations below the "
+                "mode: sky, not bad pixels; not used.",
                 signature,
                 n_low,
                 n_good,

@@ -1,0 +1,231 @@
+"""How much of a mosaic is observed, how often and how long: exact counts from the chips' outlines.
+
+A pixel is observed by a chip when its centre lies inside the chip's outline, whatever the data quality.
+Outlines are cut into runs of pixels row by row, and the runs' ends, sorted, divide each row into segments of
+equal coverage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["MosaicStatistics", "PixelRuns", "mosaic_statistics", "polygon_runs"]
+
+_CHUNK_ROWS = 256
+_HALF_BITS = 16
+
+
+@dataclass(frozen=True)
+class MosaicStatistics:
+    """Statistics of a mosaic over its observed pixels, those that at least one chip covers."""
+
+    observed_fraction: float
+    """Share of the whole sky cell that is observed (NPIXFRAC)."""
+
+    mean_exposure_time: float
+    """Mean over observed pixels of the exposure time summed over chips, s (MEANEXPT)."""
+
+    median_exposure_time: float
+    """Median of the same (MEDEXPT)."""
+
+    mean_exposures: float
+    """Mean over observed pixels of the number of chips (MEANNEXP)."""
+
+    median_exposures: float
+    """Median of the same (MEDNEXP)."""
+
+    mean_weight: float
+    """Mean weight over observed pixels, those of weight 0 included (MEANWHT)."""
+
+    median_weight: float
+    """Median of the same (MEDWHT)."""
+
+
+@dataclass(frozen=True)
+class PixelRuns:
+    """Runs of pixels in rows of an image."""
+
+    row: NDArray[np.int64]
+    """Row of each run."""
+
+    start: NDArray[np.int64]
+    """First column of each run."""
+
+    stop: NDArray[np.int64]
+    """Column after the last of each run."""
+
+
+def polygon_runs(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]) -> PixelRuns:
+    """Find the pixels of an image whose centres lie inside a polygon (even-odd rule).
+
+    Parameters
+    ----------
+    x, y : ndarray of float64
+        Vertices in pixels, 0-based with centres at integers, in order; the last one joins the first.
+    shape : tuple of int
+        Rows and columns of the image.
+
+    Returns
+    -------
+    PixelRuns
+        Runs that do not overlap each other, sorted by row and column. A centre on a left or lower edge is
+        inside, one on a right or upper edge is not, so polygons that share an edge share no pixel.
+    """
+    x1, y1 = np.roll(x, -1), np.roll(y, -1)
+    low = np.clip(np.ceil(np.minimum(y, y1)), 0, shape[0]).astype(np.int64)
+    high = np.clip(np.ceil(np.maximum(y, y1)), 0, shape[0]).astype(np.int64)
+    count = high - low
+    edge = np.repeat(np.arange(len(x)), count)
+    row = low[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    crossing = x[edge] + (row - y[edge]) * (x1[edge] - x[edge]) / (y1[edge] - y[edge])
+    order = np.lexsort((crossing, row))
+    row, crossing = row[order], crossing[order]
+    column = np.clip(np.ceil(crossing), 0, shape[1]).astype(np.int64)
+    runs = PixelRuns(row[0::2], column[0::2], column[1::2])
+    filled = runs.stop > runs.start
+    return PixelRuns(runs.row[filled], runs.start[filled], runs.stop[filled])
+
+
+def mosaic_statistics(
+    runs: Sequence[PixelRuns],
+    exposure_times: Sequence[float],
+    weight: NDArray[np.float32],
+    cell_pixels: int,
+) -> MosaicStatistics:
+    """Measure the statistics that products publish.
+
+    Parameters
+    ----------
+    runs : sequence of PixelRuns
+        Pixels that each chip covers.
+    exposure_times : sequence of float
+        Exposure time of each chip, s.
+    weight : ndarray of float32
+        Weight plane.
+    cell_pixels : int
+        Number of pixels of the whole sky cell, of which the weight plane may be a part.
+
+    Returns
+    -------
+    MosaicStatistics
+        All 0 where nothing is observed.
+    """
+    length, number, time = _segments(runs, exposure_times, weight.shape[1])
+    n_observed = int(length.sum())
+    if n_observed == 0:
+        return MosaicStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def weights() -> Iterator[NDArray[np.float32]]:
+        return _observed_values(runs, weight)
+
+    total = sum(float(values.sum(dtype=np.float64)) for values in weights())
+    return MosaicStatistics(
+        observed_fraction=n_observed / cell_pixels,
+        mean_exposure_time=float((time * length).sum()) / n_observed,
+        median_exposure_time=_median_of_counted(time, length),
+        mean_exposures=float((number * length).sum()) / n_observed,
+        median_exposures=_median_of_counted(number, length),
+        mean_weight=total / n_observed,
+        median_weight=_median_of_chunks(weights, n_observed),
+    )
+
+
+def _segments(
+    runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Give length, number of chips and exposure time of the segments of equal coverage."""
+    if not runs:
+        return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
+    starts = [r.row * (width + 1) + r.start for r in runs]
+    stops = [r.row * (width + 1) + r.stop for r in runs]
+    place = np.concatenate([*starts, *stops])
+    step = np.concatenate(
+        [np.ones(len(s), dtype=np.int64) for s in starts] + [-np.ones(len(s), dtype=np.int64) for s in stops]
+    )
+    # Microseconds as integers: sums that come back to exactly 0.
+    times = [round(1e6 * time) for time in exposure_times]
+    change = np.concatenate(
+        [np.full(len(s), t) for s, t in zip(starts, times, strict=True)]
+        + [np.full(len(s), -t) for s, t in zip(stops, times, strict=True)]
+    )
+    order = np.argsort(place, kind="stable")
+    place, number, time = place[order], np.cumsum(step[order]), np.cumsum(change[order])
+    length = np.diff(place, append=place[-1:])
+    covered = (number > 0) & (length > 0)
+    return length[covered], number[covered].astype(np.float64), time[covered] / 1e6
+
+
+def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+    """Median of values that occur some number of times each."""
+    order = np.argsort(values)
+    reached = np.cumsum(counts[order])
+    n = int(reached[-1])
+    low, high = (values[order[np.searchsorted(reached, k, side="right")]] for k in ((n - 1) // 2, n // 2))
+    return float(0.5 * (low + high))
+
+
+def _observed_values(runs: Sequence[PixelRuns], plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Give the values of the pixels in any of the runs, some rows at a time."""
+    height, width = plane.shape
+    for first in range(0, height, _CHUNK_ROWS):
+        rows = plane[first : first + _CHUNK_ROWS]
+        change = np.zeros((rows.shape[0], width + 1), dtype=np.int32)
+        for r in runs:
+            here = slice(*np.searchsorted(r.row, (first, first + rows.shape[0])))
+            np.add.at(change, (r.row[here] - first, r.start[here]), 1)
+            np.add.at(change, (r.row[here] - first, r.stop[here]), -1)
+        if change.any():
+            yield rows[np.cumsum(change, axis=1)[:, :-1] > 0]
+
+
+def _median_of_chunks(chunks: Callable[[], Iterator[NDArray[np.float32]]], n: int) -> float:
+    """Exact median of float32 values that come in chunks: histograms of the upper, then of the lower 16 bits.
+
+    Parameters
+    ----------
+    chunks : callable
+        Starts the chunks anew.
+    n : int
+        Number of values in all chunks.
+
+    Returns
+    -------
+    float
+        The median.
+    """
+    upper = np.zeros(1 << _HALF_BITS, dtype=np.int64)
+    for values in chunks():
+        upper += np.bincount(_ordered_bits(values) >> _HALF_BITS, minlength=len(upper))
+    reached = np.cumsum(upper)
+    ranks = ((n - 1) // 2, n // 2)
+    bins = [int(np.searchsorted(reached, rank, side="right")) for rank in ranks]
+    lower = {b: np.zeros(1 << _HALF_BITS, dtype=np.int64) for b in bins}
+    for values in chunks():
+        bits = _ordered_bits(values)
+        for b, histogram in lower.items():
+            histogram += np.bincount(bits[bits >> _HALF_BITS == b] & 0xFFFF, minlength=len(histogram))
+    found = [
+        (b << _HALF_BITS)
+        + int(np.searchsorted(np.cumsum(lower[b]), rank - (reached[b] - upper[b]), side="right"))
+        for b, rank in zip(bins, ranks, strict=True)
+    ]
+    return 0.5 * sum(_float_of_bits(bits) for bits in found)
+
+
+def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Give each float an integer such that integers sort as the floats do."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    return np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(0x80000000))
+
+
+def _float_of_bits(bits: int) -> float:
+    raw = bits & 0x7FFFFFFF if bits >> 31 else ~bits & 0xFFFFFFFF
+    return float(np.uint32(raw).view(np.float32))

@@ -1,0 +1,347 @@
+"""Measuring the sky of one chip: its level, and its mean brightness in small patches for matching exposures.
+
+Matching compares two exposures where they see the same sky. What is compared are means, not medians: the
+mean of a patch does not depend on the noise, the median of a patch with faint sources in it does. To keep
+the means clean, pixels far from their surroundings are clipped, and each patch remembers how many were:
+patches with stars, galaxies' cores or cosmic rays are recognised in either exposure and left out for both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multivisit.combine.weights import histogram_mode
+from multivisit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from multivisit.combine.drizzle_engine import PixelCoordinates
+
+__all__ = ["SkyPatches", "SkyStatistic", "chip_patches", "merge_patches", "patch_spacing"]
+
+STATISTICS = ("median", "mean", "mode")
+
+_BLOCKS_PER_PATCH = 4
+"""Blocks of pixels along a patch; see `chip_patches`."""
+
+_LOCAL_BLOCKS = 8
+"""Blocks along the area in which the local level is the median of one pixel per block."""
+
+_MAD_TO_SIGMA = 1.4826
+_FINE_PIXELS, _COARSE_PIXELS, _COARSE_SCALE = 16, 8, 0.09
+
+
+@dataclass(frozen=True)
+class SkyStatistic:
+    """How a sky level is taken from pixel values; the published parameters skystat, skyclip and so on."""
+
+    statistic: str = "median"
+    """``median``, ``mean`` or ``mode``."""
+
+    n_clips: int = 5
+    """Number of clips (skyclip)."""
+
+    lower_sigma: float = 4.0
+    """Clipping limit below the mean, in standard deviations (skylsigma)."""
+
+    upper_sigma: float = 4.0
+    """Clipping limit above the mean, in standard deviations (skyusigma)."""
+
+    bin_width: float = 0.1
+    """Width of the mode's histogram bins, in standard deviations (skywidth)."""
+
+    lower: float | None = None
+    """Lowest usable value (skylower), in the units of the values."""
+
+    upper: float | None = None
+    """Highest usable value (skyupper), in the units of the values."""
+
+    def __post_init__(self) -> None:
+        """Refuse a statistic that there is not."""
+        if self.statistic not in STATISTICS:
+            raise ParameterError(
+                f"skystat: found {self.statistic!r}, expected one of {', '.join(STATISTICS)}."
+            )
+
+    def usable(self, values: NDArray[np.floating[Any]], unit: float = 1.0) -> NDArray[np.bool_]:
+        """Tell which values lie between the lower and the upper limit.
+
+        Parameters
+        ----------
+        values : ndarray of float
+            Values.
+        unit : float
+            One unit of the limits in units of the values.
+
+        Returns
+        -------
+        ndarray of bool
+            True for usable values; never for NaN and infinities.
+        """
+        usable: NDArray[np.bool_] = np.isfinite(values)
+        if self.lower is not None:
+            usable &= values >= self.lower * unit
+        if self.upper is not None:
+            usable &= values <= self.upper * unit
+        return usable
+
+    def measure(self, values: NDArray[np.floating[Any]]) -> float | None:
+        """Take the level of some usable values.
+
+        The mean and standard deviation of the values between the limits set new limits, `n_clips` times; the
+        statistic is then that of the values between the last limits. This is the rule of AstroDrizzle's sky
+        step.
+
+        Parameters
+        ----------
+        values : ndarray of float
+            Usable values, any shape.
+
+        Returns
+        -------
+        float or None
+            The level; None without values.
+        """
+        kept = values.ravel()
+        for _ in range(self.n_clips):
+            if kept.size == 0:
+                return None
+            mean, sigma = float(kept.mean(dtype=np.float64)), float(kept.std(dtype=np.float64))
+            # Rounding must not clip values that are all the same.
+            slack = 1e-6 * abs(mean)
+            between = (kept >= mean - self.lower_sigma * sigma - slack) & (
+                kept <= mean + self.upper_sigma * sigma + slack
+            )
+            if bool(between.all()):
+                break
+            kept = kept[between]
+        if kept.size == 0:
+            return None
+        if self.statistic == "mean":
+            return float(kept.mean(dtype=np.float64))
+        if self.statistic == "mode":
+            return histogram_mode(kept, self.bin_width * float(kept.std(dtype=np.float64)))
+        return float(np.median(kept))
+
+
+@dataclass(frozen=True)
+class SkyPatches:
+    """Mean sky brightness in patches that lie on a square lattice of the output plane.
+
+    Node (i, j) of the lattice is at output pixel (i, j) times the spacing. A patch is a square of side
+    `spacing` around its node; pixels count with a weight that falls linearly, in x and in y, from 1 at the
+    node to 0 at the sides.
+    """
+
+    first: tuple[int, int]
+    """Lattice numbers (i, j), along x and y, of the first element of the arrays."""
+
+    total: NDArray[np.float64]
+    """Weighted sum of the pixels' brightness (electrons/s per square arcsec), rows along y."""
+
+    pixels: NDArray[np.float64]
+    """Weighted number of pixels in the sum."""
+
+    clipped: NDArray[np.float64]
+    """Weighted number of good pixels left out because they are far from their surroundings."""
+
+    full: float
+    """Weighted number of pixels of a patch that the chip covers completely."""
+
+    noise: float
+    """Standard deviation of one pixel's brightness."""
+
+
+def patch_spacing(nominal_scale: float, output_scale: float) -> float:
+    """Choose the spacing of the lattice: 16 native pixels, or 8 where they are larger than 0.09 arcsec.
+
+    Parameters
+    ----------
+    nominal_scale : float
+        Largest nominal pixel scale of the chips, arcsec.
+    output_scale : float
+        Scale of the output plane, arcsec.
+
+    Returns
+    -------
+    float
+        Spacing in output pixels. Patches are about an arcsecond: small enough that many have no star, large
+        enough that pixel phases do not matter.
+    """
+    pixels = _COARSE_PIXELS if nominal_scale > _COARSE_SCALE else _FINE_PIXELS
+    return pixels * nominal_scale / output_scale
+
+
+def chip_patches(
+    science: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    pixel_map: PixelCoordinates,
+    nominal_scale: float,
+    output_scale: float,
+    spacing: float,
+    clip_sigma: float = 4.0,
+) -> SkyPatches | None:
+    """Measure the patches of one chip.
+
+    Pixels are first summed in blocks a quarter of a patch wide, whose centres are then carried into the
+    output plane. Weights that fall linearly over two blocks make the mean of a patch exact for a sky with a
+    gradient, wherever the blocks lie in it.
+
+    Parameters
+    ----------
+    science : ndarray of float32
+        Pixels, electrons/s, shape (ny, nx).
+    good : ndarray of bool
+        Pixels that may be used; true for finite values only.
+    pixel_map : PixelCoordinates
+        Where the pixels fall in the output plane.
+    nominal_scale : float
+        Nominal pixel scale of the chip, arcsec.
+    output_scale : float
+        Scale of the output plane, arcsec.
+    spacing : float
+        Spacing of the lattice in output pixels.
+    clip_sigma : float
+        Pixels that differ from the median around them by more than this many standard deviations are clipped.
+
+    Returns
+    -------
+    SkyPatches or None
+        The patches; None for a chip without good pixels.
+    """
+    ny, nx = science.shape
+    native = spacing * output_scale / nominal_scale
+    block = max(1, min(round(native / _BLOCKS_PER_PATCH), ny, nx))
+    blocks = _sum_blocks(science, good, block, clip_sigma)
+    if blocks is None:
+        return None
+    total, pixels, clipped, noise = blocks
+    j, i = np.nonzero(pixels + clipped)
+    x, y = i * block + 0.5 * (block - 1), j * block + 0.5 * (block - 1)
+    u, v = pixel_map.at(x.astype(np.float64), y.astype(np.float64))
+    u, v = u / spacing, v / spacing
+    node_x, node_y = np.floor(u + 0.5).astype(np.int64), np.floor(v + 0.5).astype(np.int64)
+    weight = (1.0 - 2.0 * np.abs(u - node_x)) * (1.0 - 2.0 * np.abs(v - node_y))
+    first = (int(node_x.min()), int(node_y.min()))
+    shape = (int(node_y.max()) - first[1] + 1, int(node_x.max()) - first[0] + 1)
+    cell = (node_y - first[1]) * shape[1] + (node_x - first[0])
+    area = nominal_scale**2
+    sums = [
+        np.bincount(cell, weight * values[j, i], shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        for values in (total, pixels, clipped)
+    ]
+    return SkyPatches(first, sums[0] / area, sums[1], sums[2], (0.5 * native) ** 2, noise / area)
+
+
+def merge_patches(patches: Sequence[SkyPatches]) -> SkyPatches:
+    """Put the patches of an exposure's chips together.
+
+    Parameters
+    ----------
+    patches : sequence of SkyPatches
+        At least one, all on the same lattice.
+
+    Returns
+    -------
+    SkyPatches
+        Their sums; the noise is the root mean square of theirs.
+    """
+    if len(patches) == 1:
+        return patches[0]
+    first = (min(p.first[0] for p in patches), min(p.first[1] for p in patches))
+    last = (
+        max(p.first[0] + p.total.shape[1] for p in patches),
+        max(p.first[1] + p.total.shape[0] for p in patches),
+    )
+    sums = [np.zeros((last[1] - first[1], last[0] - first[0])) for _ in range(3)]
+    for p in patches:
+        rows = slice(p.first[1] - first[1], p.first[1] - first[1] + p.total.shape[0])
+        columns = slice(p.first[0] - first[0], p.first[0] - first[0] + p.total.shape[1])
+        for target, values in zip(sums, (p.total, p.pixels, p.clipped), strict=True):
+            target[rows, columns] += values
+    noise = math.sqrt(sum(p.noise**2 for p in patches) / len(patches))
+    return SkyPatches(first, sums[0], sums[1], sums[2], min(p.full for p in patches), noise)
+
+
+def _sum_blocks(
+    science: NDArray[np.float32], good: NDArray[np.bool_], block: int, clip_sigma: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Give sum, number and number clipped of the pixels in square blocks, and the pixel noise.
+
+    None without good pixels. Rows and columns that do not fill a block are left out.
+    """
+    rows, columns = science.shape[0] // block, science.shape[1] // block
+    offset = block // 2
+    sample = science[offset::block, offset::block][:rows, :columns].astype(np.float64)
+    sample[~good[offset::block, offset::block][:rows, :columns]] = np.nan
+    level = _local_level(sample)
+    if level is None:
+        return None
+    spread = np.repeat(np.repeat(level, _LOCAL_BLOCKS, axis=0), _LOCAL_BLOCKS, axis=1)[:rows, :columns]
+    noise = _noise(sample - spread)
+    # Nothing is clipped for the rounding of float32 alone.
+    limit = clip_sigma * noise + 1e-6 * float(np.abs(level).max())
+    total, pixels, clipped = (np.empty((rows, columns)) for _ in range(3))
+    for first in range(0, rows, _LOCAL_BLOCKS):
+        last = min(first + _LOCAL_BLOCKS, rows)
+        here = (slice(first * block, last * block), slice(0, columns * block))
+        near = np.repeat(level[first // _LOCAL_BLOCKS], _LOCAL_BLOCKS * block)[: columns * block]
+        difference = science[here] - near.astype(np.float32)
+        usable = good[here]
+        close = np.abs(difference) <= limit
+        kept = usable & close
+        at = slice(first, last)
+        pixels[at] = _block_sum(kept.astype(np.float32), block)
+        clipped[at] = _block_sum(usable, block) - pixels[at]
+        total[at] = _block_sum(np.where(kept, difference, np.float32(0.0)), block)
+        total[at] += pixels[at] * near.astype(np.float32)[::block].astype(np.float64)
+    return total, pixels, clipped, noise
+
+
+def _block_sum(values: NDArray[Any], block: int) -> NDArray[np.float32]:
+    """Sum an array in square blocks that fill it."""
+    rows = values[0::block].astype(np.float32)
+    for row in range(1, block):
+        rows += values[row::block]
+    sums = rows[:, 0::block].copy()
+    for column in range(1, block):
+        sums += rows[:, column::block]
+    return sums
+
+
+def _local_level(sample: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Median of each 8 x 8 samples (NaN for bad ones), that of all where there are none; None without any."""
+    rows, columns = (-(-n // _LOCAL_BLOCKS) for n in sample.shape)
+    padded = np.full((rows * _LOCAL_BLOCKS, columns * _LOCAL_BLOCKS), np.nan)
+    padded[: sample.shape[0], : sample.shape[1]] = sample
+    areas = padded.reshape(rows, _LOCAL_BLOCKS, columns, _LOCAL_BLOCKS).swapaxes(1, 2)
+    # NaN sorts to the end, so the median of the rest is found by counting.
+    ordered = np.sort(areas.reshape(rows, columns, -1), axis=-1)
+    count = np.count_nonzero(np.isfinite(ordered), axis=-1)
+    if not count.any():
+        return None
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]
+    high = np.take_along_axis(ordered, count[..., None] // 2 % ordered.shape[-1], axis=-1)[..., 0]
+    level = 0.5 * (low + high)
+    level[count == 0] = np.median(level[count > 0])
+    return np.asarray(level)
+
+
+def _noise(differences: NDArray[np.float64]) -> float:
+    """Standard deviation of a distribution with outliers."""
+    values = differences[np.isfinite(differences)]
+    if np.count_nonzero(values == 0.0) <= 0.25 * values.size:
+        return float(_MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
+    # Most pixels have one and the same value: few counts, or no noise at all. Medians say nothing then.
+    sigma = float(values.std())
+    for _ in range(3):
+        kept = values[np.abs(values) <= 4.0 * sigma]
+        sigma = float(kept.std())
+    return sigma
