@@ -21,11 +21,10 @@ from multivisit.combine.weights import (
     StaticMasks,
     blank_unweighted,
     exposure_weights,
-    good_bits,
     good_pixel_mask,
     weight_per_pixel,
 )
-from multivisit.errors import CombineError, MultivisitError, ParameterError
+from multivisit.errors import CombineError, MultivisitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,8 +197,6 @@ def combine_layer(
     ------
     CombineError
         If a chip cannot be read or mapped, no exposure falls in the grid, or no good pixel does.
-    ParameterError, NotOfferedError
-        If a parameter is impossible or asks for something that is not offered.
     """
     n_chips = sum(len(exposure.chips) for exposure in members)
     engine = DrizzleEngine(
@@ -208,8 +205,6 @@ def combine_layer(
         pixfrac=parameters.final_pixfrac,
         context_chips=n_chips if parameters.context else 0,
     )
-    if parameters.final_units not in ("cps", "counts"):
-        raise ParameterError(f"final_units: found {parameters.final_units!r}, expected 'cps' or 'counts'.")
     layer = prepare_layer(members, grid, parameters, progress=progress)
     records = drizzle_chips(layer, engine, parameters, progress=progress)
     fill_value = np.nan if parameters.final_fillval is None else float(parameters.final_fillval)
@@ -263,8 +258,6 @@ def prepare_layer(
     ------
     CombineError
         If a chip cannot be read or mapped, or no exposure falls in the grid.
-    ParameterError
-        If a parameter is impossible.
     """
     chips = tuple(
         chip for number, exposure in enumerate(members) for chip in _place_chips(number, exposure, grid)
@@ -318,49 +311,50 @@ def drizzle_chips(
     ------
     CombineError
         If a chip cannot be read.
-    NotOfferedError, ParameterError
-        For weights that are not offered or impossible.
     """
-    records = []
     total = _number_of_steps(layer.chips, parameters)
-    bits = good_bits(parameters.final_bits)
+    records = []
     for number, item in enumerate(layer.chips):
-        level, measured, group = _sky_of(layer, item)
-        n_static = n_good = n_used = 0
         if item.in_grid:
             _report(progress, f"Drizzling {item.name}", total - len(layer.chips) + number, total)
-            science, data_quality = _read(item)
-            good = good_pixel_mask(data_quality, bits, science)
-            if layer.static_masks is not None:
-                n_static = layer.static_masks.apply(item.signature, good)
-            weight = exposure_weights(
-                good,
-                weight_per_pixel(item.chip.exposure_time, parameters.final_wht_type, parameters.final_wt_scl),
-            )
-            n_good = int(np.count_nonzero(weight))
-            blank_unweighted(science, weight)
-            science -= np.float32(level)
-            n_used = _add(engine, item, science, weight, layer.grid.scale / item.chip.nominal_scale, number)
-        else:
-            _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
-        records.append(
-            ChipRecord(
-                filename=item.exposure.filename,
-                rootname=item.chip.rootname,
-                extver=item.chip.extver,
-                chip_id=item.chip.chip_id,
-                exposure_time=item.chip.exposure_time,
-                in_grid=item.in_grid,
-                sky_level=level,
-                sky_measured=measured,
-                sky_group=group,
-                n_static=n_static,
-                n_good_pixels=n_good,
-                n_used=n_used,
-            )
-        )
+        records.append(_drizzle_chip(layer, number, engine, parameters))
     _report(progress, "Combined", total, total)
     return tuple(records)
+
+
+def _drizzle_chip(
+    layer: PreparedLayer, number: int, engine: Engine, parameters: CombinationParameters
+) -> ChipRecord:
+    """Mask, weigh and drizzle one chip with its sky taken off."""
+    item = layer.chips[number]
+    level, measured, group = _sky_of(layer, item)
+    n_static = n_good = n_used = 0
+    if item.in_grid:
+        science, data_quality = _read(item)
+        good = good_pixel_mask(data_quality, parameters.final_bits, science)
+        if layer.static_masks is not None:
+            n_static = layer.static_masks.apply(item.signature, good)
+        weight = exposure_weights(good, weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl))
+        n_good = int(np.count_nonzero(weight))
+        blank_unweighted(science, weight)
+        science -= np.float32(level)
+        n_used = _add(engine, item, science, weight, layer.grid.scale / item.chip.nominal_scale, number)
+    else:
+        _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
+    return ChipRecord(
+        filename=item.exposure.filename,
+        rootname=item.chip.rootname,
+        extver=item.chip.extver,
+        chip_id=item.chip.chip_id,
+        exposure_time=item.chip.exposure_time,
+        in_grid=item.in_grid,
+        sky_level=level,
+        sky_measured=measured,
+        sky_group=group,
+        n_static=n_static,
+        n_good_pixels=n_good,
+        n_used=n_used,
+    )
 
 
 def _survey(
@@ -371,7 +365,6 @@ def _survey(
     progress: Progress | None,
 ) -> None:
     """Read the chips once for the static masks and the sky."""
-    final_bits, sky_bits = good_bits(parameters.final_bits), good_bits(parameters.sky_bits)
     total = _number_of_steps(chips, parameters)
     for number, item in enumerate(chips):
         # Chips beside the grid still tell the sky of their exposures.
@@ -381,11 +374,10 @@ def _survey(
         science, data_quality = _read(item)
         low = None
         if static_masks is not None:
-            low = static_masks.add(
-                item.signature, science, good_pixel_mask(data_quality, final_bits, science)
-            )
+            good = good_pixel_mask(data_quality, parameters.final_bits, science)
+            low = static_masks.add(item.signature, science, good)
         if meter is not None:
-            usable = good_pixel_mask(data_quality, sky_bits, science)
+            usable = good_pixel_mask(data_quality, parameters.sky_bits, science)
             if low is not None and parameters.use_static:
                 usable &= ~low
             meter.add_chip(

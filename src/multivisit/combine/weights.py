@@ -81,8 +81,8 @@ def weight_per_pixel(exposure_time: float, weight_scale: str | float | None = "e
     exposure_time : float
         Seconds.
     weight_scale : str, float or None
-        ``exptime`` (or None): the exposure time; ``expsq``: its square; a number: that many times the exposure
-        time.
+        ``exptime`` (or None): the exposure time; ``expsq``: its square; a number: that many times the
+        exposure time.
 
     Returns
     -------
