@@ -296,8 +296,8 @@ def _batches(
 
 
 def _nodes(variance: float) -> int:
-    """Quadrature points a pixel that give 1e-7 for a Gaussian of this variance (in pixels squared)."""
-    return 8 if variance < 0.25 else 6 if variance < 1.0 else 4 if variance < 9.0 else 3
+    """Quadrature points a pixel that are exact to 1e-6 for a Gaussian of this variance (pixels squared)."""
+    return 8 if variance < 0.25 else 5 if variance < 1.0 else 3 if variance < 4.0 else 2
 
 
 def _stamps(
