@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from multivisit.combine.coverage import MosaicStatistics
+from multivisit.combine.mosaic import ChipRecord, LayerMosaic
 from multivisit.exposures.model import Exposure, read_exposure
 from multivisit.plan.layers import Layer
 from multivisit.plan.parameters import CombinationParameters
@@ -33,14 +34,22 @@ class ProductCase:
     """All that `write_layer` takes."""
 
     layer: Layer
-    mosaic: Any
+    mosaic: LayerMosaic
     grid: OutputGrid
     parameters: CombinationParameters
 
     def changed(self, **changes: Any) -> ProductCase:
         return dataclasses.replace(self, **changes)
 
-    def arguments(self) -> tuple[Layer, Any, OutputGrid, CombinationParameters]:
+    def with_mosaic(self, **changes: Any) -> ProductCase:
+        return self.changed(mosaic=dataclasses.replace(self.mosaic, **changes))
+
+    def with_chip(self, number: int, **changes: Any) -> ProductCase:
+        chips = list(self.mosaic.chips)
+        chips[number] = dataclasses.replace(chips[number], **changes)
+        return self.with_mosaic(chips=tuple(chips))
+
+    def arguments(self) -> tuple[Layer, LayerMosaic, OutputGrid, CombinationParameters]:
         return self.layer, self.mosaic, self.grid, self.parameters
 
 
@@ -170,23 +179,30 @@ def layer_of(exposures: Sequence[Exposure], scale_name: str = "fine") -> Layer:
     )
 
 
-def mosaic_of(exposures: Sequence[Exposure], shape: tuple[int, int], context: Any = None) -> Any:
+def mosaic_of(exposures: Sequence[Exposure], shape: tuple[int, int], context: Any = None) -> LayerMosaic:
     random = np.random.default_rng(7)
     science = random.normal(0.05, 0.01, shape).astype(np.float32)
     weight = np.full(shape, 500.0, dtype=np.float32)
     science[:9], weight[:9] = np.nan, 0.0
-    records = [
-        SimpleNamespace(
+    pairs = [(exposure, chip) for exposure in exposures for chip in exposure.chips]
+    records = tuple(
+        ChipRecord(
+            filename=exposure.filename,
             rootname=chip.rootname,
             extver=chip.extver,
-            sky_level=0.01 * number,
+            chip_id=chip.chip_id,
             exposure_time=chip.exposure_time,
+            in_grid=True,
+            sky_level=0.01 * number,
+            sky_measured=True,
+            sky_group=0,
+            n_static=0,
             n_good_pixels=4700,
             n_used=4600,
         )
-        for number, chip in enumerate(chip for exposure in exposures for chip in exposure.chips)
-    ]
-    statistics = SimpleNamespace(
+        for number, (exposure, chip) in enumerate(pairs)
+    )
+    statistics = MosaicStatistics(
         observed_fraction=0.25,
         mean_exposure_time=500.0,
         median_exposure_time=500.0,
@@ -195,9 +211,7 @@ def mosaic_of(exposures: Sequence[Exposure], shape: tuple[int, int], context: An
         mean_weight=480.5,
         median_weight=500.0,
     )
-    return SimpleNamespace(
-        science=science, weight=weight, context=context, chips=tuple(records), statistics=statistics
-    )
+    return LayerMosaic(science, weight, context, records, statistics)
 
 
 def grid_of(shape: tuple[int, int]) -> OutputGrid:

@@ -140,9 +140,9 @@ def test_members_without_most_keywords_survive(make_case: Any, make_exposure: An
 
 
 def test_values_that_a_header_cannot_hold_are_left_out(make_case: Any) -> None:
-    case = make_case()
-    case.mosaic.statistics.mean_weight = np.float32("nan")
-    case.mosaic.chips[0].sky_level = np.float64(0.125)
+    case = make_case().with_chip(0, sky_level=np.float64(0.125))
+    nothing = dataclasses.replace(case.mosaic.statistics, mean_weight=np.float32("nan"))
+    case = case.with_mosaic(statistics=nothing)
     header = again(primary_header(description(case), 3))
     assert "MEANWHT" not in header
     assert header["SKYHIGH"] == 0.125
@@ -161,6 +161,17 @@ def test_mixed_wcs_solutions_are_told(make_case: Any, make_exposure: Any) -> Non
     assert "FIT_SVM_GAIAeDR3: 4, 2" in history(mixed)
     assert science_header(description(make_case([fitted])))["WCSNAME"] == "IDC_4bb1536oj-FIT_SVM_GAIAeDR3"
     assert science_header(description(make_case([fitted, coarse])))["WCSNAME"] == "MULTIPLE"
+
+
+def test_sky_levels_that_are_not_known_or_not_matched_are_told(make_case: Any, make_exposure: Any) -> None:
+    case = make_case([make_exposure("jsim0101q"), make_exposure("jsim0201q")])
+    assert "WARNING" not in history(primary_header(description(case), 3))
+    case = case.with_chip(0, sky_group=1).with_chip(1, sky_measured=False).with_chip(3, in_grid=False)
+    told = history(primary_header(description(case), 3))
+    assert "sky level of 1 of 3 chips" in told
+    assert "in 2 groups" in told
+    off = case.changed(parameters=case.parameters.replace(skysub=False))
+    assert "WARNING" not in history(primary_header(description(off), 3))
 
 
 @pytest.mark.parametrize(
@@ -253,7 +264,7 @@ def test_a_long_footprint_is_continued_and_declared(make_case: Any) -> None:
 def test_thousands_of_chips_are_numbered_up_to_999(make_case: Any, make_exposure: Any) -> None:
     exposure = make_exposure()
     case = make_case([exposure])
-    case.mosaic.chips = case.mosaic.chips * 600
+    case = case.with_mosaic(chips=case.mosaic.chips * 600)
     header = again(primary_header(description(case), 3))
     assert header["NDRIZIM"] == 1200
     assert header["D999DATA"] == "jsim0101q_flc.fits[sci,1]"
@@ -261,7 +272,6 @@ def test_thousands_of_chips_are_numbered_up_to_999(make_case: Any, make_exposure
 
 
 def test_a_chip_that_is_no_member_is_an_error(make_case: Any) -> None:
-    case = make_case()
-    case.mosaic.chips[0].rootname = "jother01q"
+    case = make_case().with_chip(0, rootname="jother01q")
     with pytest.raises(ProductError, match=r"jother01q\[sci,1\]"):
         primary_header(description(case), 3)

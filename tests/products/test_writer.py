@@ -172,7 +172,7 @@ def test_a_folder_without_permission_is_one_clear_error(
 
 def test_pixels_of_another_shape_are_refused(tmp_path: Path, make_case: Any) -> None:
     case = make_case()
-    case.mosaic.weight = case.mosaic.weight[:-1]
+    case = case.with_mosaic(weight=case.mosaic.weight[:-1])
     with pytest.raises(ProductError, match=r"WHT.*\(129, 110\).*\(130, 110\)"):
         write_layer(tmp_path, *case.arguments())
     assert products_in(tmp_path) == []

@@ -349,7 +349,7 @@ def _drizzle_cards(
     """The drizzle parameters, and those of each chip by its number."""
     cards: list[tuple[str, object, str]] = [
         ("DRIZCORR", "COMPLETE", "drizzled"),
-        ("NDRIZIM", len(chips), "number of chips drizzled"),
+        ("NDRIZIM", len(chips), "number of chips, each with its Dnnn keywords"),
     ]
     for number, chip in enumerate(chips[:_MAXIMUM_NUMBERED_CHIPS], start=1):
         cards += [(f"D{number:03d}{key}", value, text) for key, value, text in _chip_cards(product, chip)]
@@ -361,7 +361,7 @@ def _chip_cards(product: ProductDescription, chip: CombinedChip) -> list[tuple[s
     parameters = product.parameters
     fill = parameters.final_fillval
     time = chip.chip.exposure_time
-    weight = weight_per_pixel(time, parameters.final_wht_type, parameters.final_wt_scl)
+    weight = weight_per_pixel(time, parameters.final_wt_scl)
     return [
         ("DATA", f"{chip.exposure.filename}[sci,{chip.chip.extver}]", "chip"),
         ("DEXP", time, "[s] its exposure time"),
@@ -389,6 +389,7 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
             f"Only the first {_MAXIMUM_NUMBERED_CHIPS} chips have Dnnn keywords; HDRTAB has all {len(chips)}."
         )
     lines += _solution_history(chips)
+    lines += _sky_history(product, chips)
     return [*lines, *product.history]
 
 
@@ -413,6 +414,27 @@ def _solution_history(chips: Sequence[CombinedChip]) -> list[str]:
         lines.append(f"  {solution}: {n_chips}, {len(exposures)}")
     if len(solutions) > 1:
         lines.append("WARNING: members with different WCS solutions are combined; positions may disagree.")
+    return lines
+
+
+def _sky_history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[str]:
+    """Warn where sky levels are not what was asked for."""
+    if not product.parameters.skysub:
+        return []
+    lines = []
+    inside = [chip.record for chip in chips if chip.record.in_grid]
+    unknown = [record for record in inside if not record.sky_measured]
+    if unknown:
+        lines.append(
+            f"WARNING: the sky level of {len(unknown)} of {len(inside)} chips could not be measured or not "
+            "be compared with another's."
+        )
+    groups = {record.sky_group for record in inside if record.sky_measured}
+    if "match" in product.parameters.skymethod and len(groups) > 1:
+        lines.append(
+            f"WARNING: sky levels were matched in {len(groups)} groups of exposures that do not overlap each "
+            "other; the groups may differ in their level."
+        )
     return lines
 
 
