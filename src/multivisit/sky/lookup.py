@@ -56,7 +56,7 @@ def cells_containing(ra: ArrayLike, dec: ArrayLike, layout: CellLayout | None = 
     """Find every sky cell that contains each of some positions.
 
     A cell contains a position that falls on one of its pixels and inside its projection cell. Both overlap
-    their neighbours, so a position has between one and a few dozen cells (near the poles).
+    their neighbours: most positions have one or two cells, some near the poles ten.
 
     Parameters
     ----------
