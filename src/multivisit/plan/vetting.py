@@ -315,7 +315,9 @@ def _in_words(record: VettingRecord) -> str:
 
 
 def _as_row(item: PollerRow | str | os.PathLike[str]) -> PollerRow:
-    return item if isinstance(item, PollerRow) else PollerRow(filename=str(item))
+    if isinstance(item, PollerRow):
+        return item
+    return PollerRow(filename=str(item), pathname=str(Path(item).absolute()))
 
 
 def _read(path: Path) -> Exposure | ExposureError:
