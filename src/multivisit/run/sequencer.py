@@ -111,7 +111,6 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
             log.info("vetting: %s", line)
         if plan.message:
             log.error("%s", plan.message)
-        progress.stage("combining", _n_steps(plan))
         results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
         code = _return_code(plan, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
@@ -152,6 +151,12 @@ class _Grids:
             self._grids[key] = bounding_grid(cell, outlines)
         return self._grids[key]
 
+    def mean_coverage(self, exposures: Sequence[Exposure], grid: OutputGrid) -> float:
+        """Return the mean number of chips over the observed part of a grid."""
+        from multivisit.sky.footprint import mean_coverage
+
+        return mean_coverage([o for exposure in exposures for o in self._outlines_of(exposure)], grid)
+
     def _outlines_of(self, exposure: Exposure) -> list[Any]:
         if exposure.path not in self._outlines:
             self._outlines[exposure.path] = [chip.outline() for chip in exposure.chips]
@@ -160,14 +165,13 @@ class _Grids:
 
 def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
     """Choose a layer's grid and parameters, and whether there is anything to do."""
-    from multivisit.combine.statistics import footprint_statistics
     from multivisit.plan.parameters import combination_parameters
 
     grid = grids.of(layer)
     exposures = [member.exposure for member in layer.members]
     mean_exposures = None
     if options.published_conditions and grid is not None:
-        mean_exposures = footprint_statistics(exposures, grid).mean_exposures
+        mean_exposures = grids.mean_coverage(exposures, grid) or None
     parameters = combination_parameters(
         layer.instrument,
         layer.detector,
@@ -182,16 +186,6 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
     elif grid is None:
         reason = "none of its exposures lies in the sky cell"
     return PlannedLayer(layer, grid, parameters, reason)
-
-
-def _n_steps(plan: RunPlan) -> int:
-    """Count the chips to be combined."""
-    return sum(
-        len(member.exposure.chips)
-        for item in plan.layers
-        if not item.reason_left_alone
-        for member in item.layer.members
-    )
 
 
 def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
@@ -234,12 +228,18 @@ def _combine_and_write(
     log.info("parameters: %s", item.parameters)
     exposures = [member.exposure for member in layer.members]
 
-    def follow(description: str, _done: int, _total: int) -> None:
-        progress.advance(f"{layer.detector} {layer.filter_name} {layer.layer_label}: {description}")
+    label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
+
+    def follow(description: str, done: int, total: int) -> None:
+        if done == 0:
+            progress.stage(f"{label}: {description}", total)
+        else:
+            progress.advance(f"{label}: {description}")
 
     mosaic = combine_layer(exposures, grid, item.parameters, progress=follow)
     for chip in mosaic.chips:
         log.info("%s", chip)
+    log.info("%s", mosaic.statistics)
     product = write_layer(options.output_folder, layer, mosaic, grid, item.parameters)
     preview = None
     if options.previews:

@@ -35,6 +35,7 @@ __all__ = [
     "POINTS_PER_EDGE",
     "bounding_grid",
     "cells_of_outlines",
+    "mean_coverage",
     "outline_pixels",
     "s_region",
     "sky_polygon_in_plane",
@@ -260,6 +261,35 @@ def s_region(
         "POLYGON ICRS " + " ".join(f"{ra:.{decimals}f} {dec:.{decimals}f}" for ra, dec in ring)
         for ring in rings
     )
+
+
+def mean_coverage(outlines: Sequence[Outline], grid: OutputGrid) -> float:
+    """Give the mean number of outlines over the area of an image that at least one of them covers.
+
+    Parameters
+    ----------
+    outlines : sequence of (ra, dec)
+        Outlines of the chips in degrees.
+    grid : OutputGrid
+        The image.
+
+    Returns
+    -------
+    float
+        Sum of the areas over the area of their union; 0 if none falls on the image.
+
+    Raises
+    ------
+    SkyCellError
+        If an outline is unusable.
+    """
+    from shapely import box, union_all
+
+    plane = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+    image = box(-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
+    parts = [sky_polygon_in_plane(ra, dec, plane).intersection(image) for ra, dec in outlines]
+    union = union_all(parts).area
+    return float(sum(part.area for part in parts) / union) if union > _SMALLEST_AREA else 0.0
 
 
 def _outline_vectors(ra: ArrayLike, dec: ArrayLike) -> Floats:
