@@ -41,11 +41,11 @@ def parse_good_bits(bits: int | str | Iterable[int] | None) -> int | None:
     """
     if bits is None:
         return None
-    if isinstance(bits, bool):
-        raise ValueError(_EXPECTED_BITS)
-    if isinstance(bits, int):
+    if isinstance(bits, int) and not isinstance(bits, bool):
         return _checked_bits(bits)
     if not isinstance(bits, str):
+        if not isinstance(bits, Iterable):
+            raise ValueError(_EXPECTED_BITS)
         return _joined_bits(bits)
     text = bits.strip()
     if text.lower() in ("", "none"):
