@@ -90,7 +90,7 @@ def test_a_product_says_what_it_is(make_case: Callable[..., Any]) -> None:
     }
     assert {keyword: header.get(keyword) for keyword in expected} == expected
     assert "MTFLAG" not in header  # blank in the members
-    assert "final_kernel = square" in history(header)
+    assert "  final_kernel = square" in list(header["HISTORY"])
 
 
 def test_members_of_several_visits_are_combined(make_case: Any, make_exposure: Any) -> None:

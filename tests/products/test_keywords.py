@@ -50,6 +50,24 @@ def test_every_digit_of_a_float_is_kept(value: float) -> None:
     assert all(len(str(card)) == 80 for card in again.cards)
 
 
+def test_comments_are_cut_between_words() -> None:
+    header = fits.Header()
+    put(header, "FILENAME", "hst_skycell-p1889x07y19_acs_wfc_f775w_all_drc.fits", "name of this file")
+    put(
+        header,
+        "CRPIX1",
+        -20160.333333333332,
+        "a comment that is much too long for the card that it stands on",
+    )
+    put(
+        header, "CD1_1", -1.1111111111111112e-05, "a comment that is much too long for the card that it is on"
+    )
+    assert header.comments["FILENAME"] == "name of this"
+    assert header.comments["CRPIX1"] == "a comment that is much too long for the card"
+    assert header.comments["CD1_1"] == "a comment that is much too long for the card"
+    assert all(len(str(card)) == 80 for card in header.cards)
+
+
 @given(
     st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=200), st.text("ab c", max_size=90)
 )

@@ -19,7 +19,13 @@ from multivisit.products.preview import (
     scale_bar,
     write_preview,
 )
-from multivisit.products.stretch import PictureArea, block_mean, find_stretch, observed_area
+from multivisit.products.stretch import (
+    PictureArea,
+    block_mean,
+    fill_small_holes,
+    find_stretch,
+    observed_area,
+)
 from multivisit.sky.cells import SkyCell
 from multivisit.sky.grid import OutputGrid
 
@@ -117,6 +123,20 @@ def test_means_leave_out_pixels_without_data(ny: int, nx: int, factor: int, empt
         patch.setattr(stretch, "_BLOCK_PIXELS", block)
         means = block_mean(image, PictureArea(0, 0, (ny, nx)), factor)
     np.testing.assert_allclose(means, slow_block_mean(image, factor), rtol=1e-6, atol=1e-7)
+
+
+def test_small_holes_are_filled_from_around_them_and_large_ones_stay() -> None:
+    image = np.full((60, 80), 3.0, dtype=np.float32)
+    image[:, 40:] = 5.0
+    image[10:15, 10:14] = np.nan
+    image[20, 60] = image[0, 79] = np.nan
+    image[30:50, 20:30] = np.nan
+    filled = fill_small_holes(image)
+    np.testing.assert_allclose(filled[10:15, 10:14], 3.0, rtol=1e-5)
+    np.testing.assert_allclose([filled[20, 60], filled[0, 79]], 5.0, rtol=1e-5)
+    assert np.isnan(filled[30:50, 20:30]).all()
+    untouched = np.isfinite(image)
+    np.testing.assert_array_equal(filled[untouched], image[untouched])
 
 
 def test_the_stretch_shows_noise_dark_faint_sources_grey_and_bright_ones_white() -> None:

@@ -472,7 +472,9 @@ def _add_history(header: fits.Header, line: str) -> None:
 
     text = line.encode("ascii", "replace").decode("ascii").replace("\n", " ")
     indent = " " * (len(text) - len(text.lstrip()))
-    pieces = textwrap.wrap(text, _HISTORY_WIDTH, initial_indent=indent, subsequent_indent=indent + "    ")
+    pieces = textwrap.wrap(
+        text.strip(), _HISTORY_WIDTH, initial_indent=indent, subsequent_indent=indent + "    "
+    )
     for piece in pieces:
         header.append(("HISTORY", piece), end=True, bottom=True)
 

@@ -218,7 +218,7 @@ def put(header: fits.Header, keyword: str, value: object, comment: str = "") -> 
         return
     length = max(_COMMENT_COLUMN, len(str(fits.Card(keyword, plain)).rstrip()))
     room = max(0, _CARD_LENGTH - length - len(" / "))
-    header.append(fits.Card(keyword, plain, comment[:room].rstrip()), end=True)
+    header.append(fits.Card(keyword, plain, _shortened(comment, room)), end=True)
 
 
 def put_all(header: fits.Header, cards: Sequence[tuple[str, object, str]]) -> None:
@@ -237,4 +237,12 @@ def put_all(header: fits.Header, cards: Sequence[tuple[str, object, str]]) -> No
 
 def _with_comment(card: str, comment: str) -> str:
     """A card with as much of the comment as it has room for."""
-    return f"{card} / {comment}"[:_CARD_LENGTH].rstrip(" /")
+    comment = _shortened(comment, _CARD_LENGTH - len(card) - len(" / "))
+    return f"{card} / {comment}" if comment else card
+
+
+def _shortened(comment: str, room: int) -> str:
+    """The comment, or as many of its words as there is room for."""
+    if len(comment) <= room:
+        return comment
+    return comment[: max(0, room) + 1].rpartition(" ")[0].rstrip(" ,(") if room > 0 else ""

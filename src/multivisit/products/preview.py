@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.atomic import atomic_path
-from multivisit.products.stretch import PictureArea, block_mean, find_stretch, observed_area
+from multivisit.products.stretch import PictureArea, block_mean, fill_small_holes, find_stretch, observed_area
 
 if TYPE_CHECKING:
     import os
@@ -91,7 +91,7 @@ def draw_preview(
 
     The part with data is averaged over blocks of pixels (small mosaics are enlarged instead), stretched by
     the inverse hyperbolic sine between robust limits, and put between a line of text and a scale bar with a
-    compass.
+    compass. Holes of a few pixels (saturated cores of stars) are filled from their surroundings.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def draw_preview(
     enlargement = max(1, min(_LEAST_SIZE, maximum_size) // longest)
     means = block_mean(science, area, reduction)
     stretch = find_stretch(means)
-    colours = _colours(stretch.brightness(means))
+    colours = _colours(stretch.brightness(fill_small_holes(means)))
     picture = Image.fromarray(colours)
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)

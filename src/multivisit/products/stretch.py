@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PictureArea", "Stretch", "block_mean", "find_stretch", "observed_area"]
+__all__ = ["PictureArea", "Stretch", "block_mean", "fill_small_holes", "find_stretch", "observed_area"]
 
 _BLOCK_PIXELS = 4 * 1024 * 1024
 _MARGIN = 0.02
+_LARGEST_HOLE = 64
 _CLIPS = 8
 _CLIP_SIGMA = 3.0
 _MAD_TO_SIGMA = 1.4826
@@ -116,6 +117,38 @@ def _row_blocks(image: NDArray[Any], factor: int) -> Iterator[tuple[int, NDArray
     rows = max(1, _BLOCK_PIXELS // max(1, image.shape[1]) // factor) * factor
     for first in range(0, image.shape[0], rows):
         yield first, image[first : first + rows]
+
+
+def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill small places without data, such as saturated cores of stars, from their surroundings.
+
+    Parameters
+    ----------
+    image : ndarray of float32
+        Pixels of a picture; NaN where there are no data.
+
+    Returns
+    -------
+    ndarray of float32
+        The same with the means of their neighbours in holes of at most 64 pixels.
+    """
+    from scipy import ndimage
+
+    holes, number = ndimage.label(np.isnan(image), structure=np.ones((3, 3)))
+    small = np.bincount(holes.ravel(), minlength=number + 1) <= _LARGEST_HOLE
+    small[0] = False
+    to_fill = small[holes]
+    filled = image.copy()
+    for _ in range(_LARGEST_HOLE):
+        known = np.isfinite(filled)
+        counts = ndimage.uniform_filter(known.astype(np.float32), size=3, mode="constant")
+        # A pixel that has no neighbour yet waits for the next round; rounding leaves counts a little off 0.
+        now = to_fill & ~known & (counts > 0.5 / 9)
+        if not now.any():
+            break
+        sums = ndimage.uniform_filter(np.where(known, filled, np.float32(0)), size=3, mode="constant")
+        filled[now] = sums[now] / counts[now]
+    return filled
 
 
 @dataclass(frozen=True)
