@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -275,6 +276,17 @@ def test_the_map_is_plain_numbers_and_can_be_sent_to_other_processes() -> None:
     np.testing.assert_array_equal(copy.evaluate(), pixel_map.evaluate())
     for field in dataclasses.fields(pixel_map):
         assert isinstance(getattr(pixel_map, field.name), (np.ndarray, float, tuple))
+
+
+def test_threads_may_fit_at_once_with_the_same_wcs_objects() -> None:
+    shape = (200, 300)
+    chip = chip_wcs(30.0, 40.0, 10.0, 0.05, shape, tables="npol columns")
+    output = output_grid(31.0, 41.0)
+    expected = PixelMap.fit(chip, shape, output)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: PixelMap.fit(chip, shape, output), range(40)):
+            np.testing.assert_array_equal(found.coefficients, expected.coefficients)
+            np.testing.assert_array_equal(found.residual, expected.residual)
 
 
 def test_fitting_leaves_the_wcs_as_it_was() -> None:

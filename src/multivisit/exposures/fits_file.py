@@ -217,8 +217,8 @@ def _header_text(stream: IO[bytes], block: bytes, path: Path, index: int) -> str
 def _clean_cards(content: bytes) -> str:
     """Give a header's cards as ASCII text without those that no FITS reader understands.
 
-    A stray byte in a comment should not cost the exposure, nor a card that has neither a value nor the keyword
-    of a comment: astropy would warn of it each time the header is read.
+    A stray byte in a comment should not cost the exposure, nor a card that has neither a value nor the
+    keyword of a comment: astropy would warn of it each time the header is read.
     """
     characters = content.decode("ascii", errors="replace").replace("\ufffd", "?")
     cards = (characters[at : at + _CARD] for at in range(0, len(characters), _CARD))

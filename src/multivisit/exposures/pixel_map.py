@@ -10,7 +10,7 @@ slow change of the distortion across one interval.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,10 @@ _SMOOTH_ERROR = 1e-5
 _DEGREES = range(5, 13)
 # Half a degree above the horizon of the tangent plane: beyond it output pixels grow without bound.
 _LOWEST_COSINE = 0.01
-_BLOCK_ROWS = 128
+_BLOCK_ROWS = 64
+# OpenBLAS multiplies smaller matrices in the calling thread. Its own threads gain little here and cost much
+# where several processes or threads share the cores.
+_ONE_THREAD_PRODUCT = 262144
 _CHECK_POINTS = 400
 
 _COPY_LOCK = threading.Lock()
@@ -107,15 +110,18 @@ class PixelMap:
         half_size = (nx / 2.0, ny / 2.0)
         smooth = exact.without_tables()
         coefficients = _fit_smooth(smooth, centre, half_size)
-        x_knots, y_knots, residual = _sample_residual(exact, smooth, shape)
-        unchecked = cls(shape, centre, half_size, coefficients, x_knots, y_knots, residual, np.inf)
+        nothing = np.empty(0)
+        polynomial = cls(
+            shape, centre, half_size, coefficients, nothing, nothing, np.empty((2, 0, 0)), np.inf
+        )
+        unchecked = _with_residual(polynomial, exact)
         error = unchecked._difference(exact, *_check_positions(shape, _CHECK_POINTS))
         if not error <= LARGEST_ERROR:
             raise ExposureError(
                 f"the pixel map of a chip of shape {shape} differs from its WCS by {error:.2g} output pixel, "
                 f"expected at most {LARGEST_ERROR}. Are its lookup tables damaged?"
             )
-        return cls(shape, centre, half_size, coefficients, x_knots, y_knots, residual, error)
+        return replace(unchecked, error=error)
 
     @property
     def degree(self) -> int:
@@ -156,7 +162,7 @@ class PixelMap:
                 weights, residual = self._residual_rows(rows, column_weights)
                 left = np.hstack([left, weights])
                 right = np.vstack([polynomial, residual])
-            np.matmul(left, right, out=out[start - first_row : start - first_row + len(rows)])
+            _multiply(left, right, out[start - first_row : start - first_row + len(rows)])
         return out.reshape(last_row - first_row, nx, 2)
 
     def at(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -319,20 +325,26 @@ def _least_squares(
     return coefficients
 
 
-def _sample_residual(
-    exact: _Transform, smooth: _Transform, shape: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Sample exact minus smooth at all knots of the tables that lie on the chip, and at its edges."""
+def _with_residual(polynomial: PixelMap, exact: _Transform) -> PixelMap:
+    """Add exact minus polynomial at all knots of the lookup tables that lie on the chip, and at its edges."""
     knots = []
-    for axis, size in ((0, shape[1]), (1, shape[0])):
+    for axis, size in ((0, polynomial.shape[1]), (1, polynomial.shape[0])):
         positions = exact.table_knots(axis)
         if len(positions) == 0:
-            return np.empty(0), np.empty(0), np.empty((2, 0, 0))
+            return polynomial
         inside = positions[(positions > -0.5) & (positions < size - 0.5)]
         knots.append(np.unique(np.concatenate([[-0.5, size - 0.5], inside])))
     x, y = (grid.ravel() for grid in np.meshgrid(*knots))
-    residual = exact(x, y) - smooth(x, y)
-    return knots[0], knots[1], residual.reshape(2, len(knots[1]), len(knots[0]))
+    residual = (exact(x, y) - polynomial.at(x, y)).reshape(2, len(knots[1]), len(knots[0]))
+    return replace(polynomial, x_knots=knots[0], y_knots=knots[1], residual=residual)
+
+
+def _multiply(left: NDArray[np.float64], right: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Write the matrix product into `out`, a group of columns at a time."""
+    step = max(_ONE_THREAD_PRODUCT // left.size, 1)
+    for first in range(0, right.shape[1], step):
+        columns = slice(first, first + step)
+        np.matmul(left, right[:, columns], out=out[:, columns])
 
 
 def _interpolation(
