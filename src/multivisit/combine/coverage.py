@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MosaicStatistics", "PixelRuns", "mosaic_statistics", "polygon_runs"]
 
-_CHUNK_ROWS = 256
+_CHUNK_PIXELS = 1_000_000
 _HALF_BITS = 16
 
 
@@ -61,6 +61,16 @@ class PixelRuns:
 
     stop: NDArray[np.int64]
     """Column after the last of each run."""
+
+
+@dataclass(frozen=True)
+class _Segments:
+    """Runs of observed pixels that the same chips cover, in the order of the flattened plane."""
+
+    start: NDArray[np.int64]
+    length: NDArray[np.int64]
+    number: NDArray[np.float64]
+    time: NDArray[np.float64]
 
 
 def polygon_runs(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]) -> PixelRuns:
@@ -118,13 +128,14 @@ def mosaic_statistics(
     MosaicStatistics
         All 0 where nothing is observed.
     """
-    length, number, time = _segments(runs, exposure_times, weight.shape[1])
+    segments = _segments(runs, exposure_times, weight.shape[1])
+    length, number, time = segments.length, segments.number, segments.time
     n_observed = int(length.sum())
     if n_observed == 0:
         return MosaicStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     def weights() -> Iterator[NDArray[np.float32]]:
-        return _observed_values(runs, weight)
+        return _observed_values(segments, weight)
 
     total = sum(float(values.sum(dtype=np.float64)) for values in weights())
     return MosaicStatistics(
@@ -138,29 +149,21 @@ def mosaic_statistics(
     )
 
 
-def _segments(
-    runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Give length, number of chips and exposure time of the segments of equal coverage."""
-    if not runs:
-        return np.empty(0, dtype=np.int64), np.empty(0), np.empty(0)
-    starts = [r.row * (width + 1) + r.start for r in runs]
-    stops = [r.row * (width + 1) + r.stop for r in runs]
-    place = np.concatenate([*starts, *stops])
-    step = np.concatenate(
-        [np.ones(len(s), dtype=np.int64) for s in starts] + [-np.ones(len(s), dtype=np.int64) for s in stops]
-    )
-    # Microseconds as integers: sums that come back to exactly 0.
-    times = [round(1e6 * time) for time in exposure_times]
-    change = np.concatenate(
-        [np.full(len(s), t) for s, t in zip(starts, times, strict=True)]
-        + [np.full(len(s), -t) for s, t in zip(stops, times, strict=True)]
-    )
+def _segments(runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int) -> _Segments:
+    """Cut the runs of all chips into segments of equal coverage."""
+    starts = [r.row * width + r.start for r in runs]
+    stops = [r.row * width + r.stop for r in runs]
+    place = np.concatenate([np.empty(0, dtype=np.int64), *starts, *stops])
+    sizes = [len(s) for s in starts]
+    step = np.repeat(np.array([1, -1]), sum(sizes))
+    # Whole microseconds: sums that come back to exactly 0.
+    times = np.array([round(1e6 * time) for time in exposure_times], dtype=np.int64)
+    change = np.concatenate([np.repeat(times, sizes), np.repeat(-times, sizes)])
     order = np.argsort(place, kind="stable")
     place, number, time = place[order], np.cumsum(step[order]), np.cumsum(change[order])
     length = np.diff(place, append=place[-1:])
     covered = (number > 0) & (length > 0)
-    return length[covered], number[covered].astype(np.float64), time[covered] / 1e6
+    return _Segments(place[covered], length[covered], number[covered].astype(np.float64), time[covered] / 1e6)
 
 
 def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
@@ -172,18 +175,16 @@ def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -
     return float(0.5 * (low + high))
 
 
-def _observed_values(runs: Sequence[PixelRuns], plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Give the values of the pixels in any of the runs, some rows at a time."""
-    height, width = plane.shape
-    for first in range(0, height, _CHUNK_ROWS):
-        rows = plane[first : first + _CHUNK_ROWS]
-        change = np.zeros((rows.shape[0], width + 1), dtype=np.int32)
-        for r in runs:
-            here = slice(*np.searchsorted(r.row, (first, first + rows.shape[0])))
-            np.add.at(change, (r.row[here] - first, r.start[here]), 1)
-            np.add.at(change, (r.row[here] - first, r.stop[here]), -1)
-        if change.any():
-            yield rows[np.cumsum(change, axis=1)[:, :-1] > 0]
+def _observed_values(segments: _Segments, plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Give the values of the observed pixels in chunks of about a million."""
+    flat = plane.ravel()
+    # Segments that touch are read as one.
+    breaks = np.flatnonzero(segments.start[1:] != segments.start[:-1] + segments.length[:-1]) + 1
+    first = segments.start[np.append(0, breaks)]
+    last = (segments.start + segments.length)[np.append(breaks, len(segments.start)) - 1]
+    chunk = np.cumsum(last - first) // _CHUNK_PIXELS
+    for one in np.split(np.arange(len(first)), np.flatnonzero(np.diff(chunk)) + 1):
+        yield np.concatenate([flat[first[k] : last[k]] for k in one])
 
 
 def _median_of_chunks(chunks: Callable[[], Iterator[NDArray[np.float32]]], n: int) -> float:

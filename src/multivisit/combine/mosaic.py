@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+    from shapely import MultiPolygon, Polygon
 
     from multivisit.combine.drizzle_engine import Engine
     from multivisit.exposures.model import Chip, Exposure
@@ -52,9 +53,10 @@ __all__ = [
 
 _LOG = logging.getLogger(__name__)
 
-_OUTLINE_POINTS = 64
-_LOWEST_COSINE = 0.1
+# Areas below this are rounding noise of outlines that only touch the grid, in square pixels.
+_SMALLEST_AREA = 1e-5
 _SCALE_ROWS = 256
+_RUN_FIELDS = ("row", "start", "stop")
 
 
 @dataclass(frozen=True)
@@ -367,7 +369,6 @@ def _survey(
     """Read the chips once for the static masks and the sky."""
     total = _number_of_steps(chips, parameters)
     for number, item in enumerate(chips):
-        # Chips beside the grid still tell the sky of their exposures.
         if item.pixel_map is None or (meter is None and not item.in_grid):
             continue
         _report(progress, f"Measuring {item.name}", number, total)
@@ -392,45 +393,42 @@ def _survey(
 
 def _place_chips(number: int, exposure: Exposure, grid: OutputGrid) -> list[PreparedChip]:
     """Map the chips of an exposure onto the grid."""
-    from multivisit.exposures.pixel_map import PixelMap
+    from shapely import box
 
-    outlines = [_outline_in_grid(chip, grid) for chip in exposure.chips]
-    runs = [
-        PixelRuns(*np.empty((3, 0), dtype=np.int64)) if o is None else polygon_runs(o[0], o[1], grid.shape)
-        for o in outlines
-    ]
-    touches = [o is not None and _touches(o, grid.shape) for o in outlines]
+    from multivisit.exposures.pixel_map import PixelMap
+    from multivisit.sky.footprint import POINTS_PER_EDGE, sky_polygon_in_plane
+
+    rows, columns = grid.shape
+    frame = box(-0.5, -0.5, columns - 0.5, rows - 0.5)
+    try:
+        outlines = [sky_polygon_in_plane(*chip.outline(POINTS_PER_EDGE), grid.wcs) for chip in exposure.chips]
+    except MultivisitError as error:
+        raise _chip_error(exposure, exposure.chips[0], error) from error
+    touches = [outline.intersection(frame).area > _SMALLEST_AREA for outline in outlines]
     placed = []
-    for chip, outline, covered, in_grid in zip(exposure.chips, outlines, runs, touches, strict=True):
+    for chip, outline, in_grid in zip(exposure.chips, outlines, touches, strict=True):
         pixel_map = None
-        if any(touches) and outline is not None:
+        # Chips beside the grid are mapped too if another one of their exposure is in it: they tell its sky.
+        if any(touches) and not outline.is_empty:
             try:
                 pixel_map = PixelMap.fit(chip.wcs(), chip.shape, grid.wcs)
             except MultivisitError as error:
                 raise _chip_error(exposure, chip, error) from error
-        placed.append(PreparedChip(chip, exposure, number, pixel_map, covered, in_grid))
+        placed.append(PreparedChip(chip, exposure, number, pixel_map, _covered(outline, grid.shape), in_grid))
     return placed
 
 
-def _outline_in_grid(chip: Chip, grid: OutputGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Give a chip's outline in grid pixels; None where it is far from the grid's tangent point."""
-    ra, dec = chip.outline(_OUTLINE_POINTS)
-    ra0, dec0 = np.radians(grid.crval)
-    cosine = np.sin(np.radians(dec)) * np.sin(dec0) + np.cos(np.radians(dec)) * np.cos(dec0) * np.cos(
-        np.radians(ra) - ra0
-    )
-    if not np.all(cosine > _LOWEST_COSINE):
-        return None
-    x, y = grid.wcs.wcs_world2pix(ra, dec, 0)
-    return np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-
-
-def _touches(outline: tuple[NDArray[np.float64], NDArray[np.float64]], shape: tuple[int, int]) -> bool:
-    """Tell whether a polygon and a grid overlap with positive area."""
-    from shapely import Polygon, box
-
-    polygon = Polygon(np.column_stack(outline)).buffer(0.0)
-    return bool(polygon.intersection(box(-0.5, -0.5, shape[1] - 0.5, shape[0] - 0.5)).area > 0.0)
+def _covered(outline: Polygon | MultiPolygon, shape: tuple[int, int]) -> PixelRuns:
+    """Give the pixels of the grid inside an outline."""
+    rings = [np.asarray(part.exterior.coords)[:-1] for part in getattr(outline, "geoms", [outline])]
+    runs = [polygon_runs(ring[:, 0], ring[:, 1], shape) for ring in rings if len(ring)]
+    if len(runs) == 1:
+        return runs[0]
+    joined = [
+        np.concatenate([np.empty(0, np.int64), *(getattr(r, name) for r in runs)]) for name in _RUN_FIELDS
+    ]
+    order = np.lexsort((joined[1], joined[0]))
+    return PixelRuns(*(values[order] for values in joined))
 
 
 def _sky_statistic(parameters: CombinationParameters) -> SkyStatistic:

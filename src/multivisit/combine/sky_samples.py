@@ -34,6 +34,7 @@ _BLOCKS_PER_PATCH = 4
 _LOCAL_BLOCKS = 8
 """Blocks along the area in which the local level is the median of one pixel per block."""
 
+_POSITION_STEP = 16
 _MAD_TO_SIGMA = 1.4826
 _FINE_PIXELS, _COARSE_PIXELS, _COARSE_SCALE = 16, 8, 0.09
 
@@ -224,9 +225,7 @@ def chip_patches(
         return None
     total, pixels, clipped, noise = blocks
     j, i = np.nonzero(pixels + clipped)
-    x, y = i * block + 0.5 * (block - 1), j * block + 0.5 * (block - 1)
-    u, v = pixel_map.at(x.astype(np.float64), y.astype(np.float64))
-    u, v = u / spacing, v / spacing
+    u, v = (positions[j, i] / spacing for positions in _block_positions(pixel_map, total.shape, block))
     node_x, node_y = np.floor(u + 0.5).astype(np.int64), np.floor(v + 0.5).astype(np.int64)
     weight = (1.0 - 2.0 * np.abs(u - node_x)) * (1.0 - 2.0 * np.abs(v - node_y))
     first = (int(node_x.min()), int(node_y.min()))
@@ -303,6 +302,27 @@ def _sum_blocks(
         total[at] = _block_sum(np.where(kept, difference, np.float32(0.0)), block)
         total[at] += pixels[at] * near.astype(np.float32)[::block].astype(np.float64)
     return total, pixels, clipped, noise
+
+
+def _block_positions(
+    pixel_map: PixelCoordinates, shape: tuple[int, int], block: int
+) -> list[NDArray[np.float64]]:
+    """Output x and y of the centres of all blocks, interpolated between every 16th; good to 0.1 pixel."""
+    knots, weights = [], []
+    for n in shape:
+        centres = np.arange(n, dtype=np.float64)
+        places = np.append(np.arange(0, n - 1, _POSITION_STEP), n - 1).astype(np.float64)
+        knots.append(places * block + 0.5 * (block - 1))
+        weights.append(_hat(centres, places))
+    y, x = np.meshgrid(*knots, indexing="ij")
+    return [weights[0] @ positions @ weights[1].T for positions in pixel_map.at(x, y)]
+
+
+def _hat(centres: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of linear interpolation between places, shape (centres, places)."""
+    if len(places) == 1:
+        return np.ones((len(centres), 1))
+    return np.column_stack([np.interp(centres, places, unit) for unit in np.eye(len(places))])
 
 
 def _block_sum(values: NDArray[Any], block: int) -> NDArray[np.float32]:
