@@ -111,7 +111,9 @@ class DrizzleEngine:
             raise ParameterError(f"final_pixfrac: found {pixfrac!r}, expected a number from 0 to 1.")
         self._shape = shape
         self._origin = origin
-        self._kernel = "point" if pixfrac <= _SMALLEST_PIXFRAC else kernel
+        if pixfrac <= _SMALLEST_PIXFRAC:
+            kernel, pixfrac = "point", 1.0
+        self._kernel = kernel
         self._pixfrac = pixfrac
         self._science = np.zeros(shape, dtype=np.float32)
         self._weight = np.zeros(shape, dtype=np.float32)

@@ -1,0 +1,117 @@
+"""Coverage statistics against masks and planes made pixel by pixel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from multivisit.combine import coverage
+from multivisit.combine.coverage import PixelRuns, mosaic_statistics, polygon_runs
+
+
+def mask_of(runs: PixelRuns, shape: tuple[int, int]) -> Any:
+    mask = np.zeros(shape, dtype=int)
+    for row, start, stop in zip(runs.row, runs.start, runs.stop, strict=True):
+        mask[row, start:stop] += 1
+    return mask
+
+
+@given(
+    centre=st.tuples(st.floats(-10, 40), st.floats(-10, 30)),
+    radii=st.lists(st.floats(0.5, 25.0), min_size=3, max_size=9),
+    turn=st.floats(0.0, 6.3),
+)
+def test_pixels_whose_centres_are_inside(
+    centre: tuple[float, float], radii: list[float], turn: float
+) -> None:
+    from shapely import Polygon, contains_xy
+
+    angle = turn + 2 * np.pi * np.arange(len(radii)) / len(radii)
+    x, y = centre[0] + radii * np.cos(angle), centre[1] + radii * np.sin(angle)
+    shape = (20, 30)
+    found = mask_of(polygon_runs(x, y, shape), shape)
+    v, u = np.indices(shape)
+    polygon = Polygon(np.column_stack([x, y]))
+    # A centre within rounding of an edge may fall on either side.
+    assert np.all(found >= contains_xy(polygon.buffer(-1e-9), u, v))
+    assert np.all(found <= contains_xy(polygon.buffer(1e-9), u, v))
+
+
+def test_polygons_that_share_an_edge_share_no_pixel() -> None:
+    shape = (12, 12)
+    left = polygon_runs(np.array([1.0, 6.0, 6.0, 1.0]), np.array([2.0, 2.0, 9.0, 9.0]), shape)
+    right = polygon_runs(np.array([6.0, 10.0, 10.0, 6.0]), np.array([2.0, 2.0, 9.0, 9.0]), shape)
+    total = mask_of(left, shape) + mask_of(right, shape)
+    assert total.max() == 1
+    assert total.sum() == 7 * 9
+
+
+def test_runs_of_a_polygon_beyond_the_image() -> None:
+    everything = polygon_runs(np.array([-1e6, 1e6, 1e6, -1e6]), np.array([-1e6, -1e6, 1e6, 1e6]), (5, 7))
+    assert mask_of(everything, (5, 7)).tolist() == np.ones((5, 7), dtype=int).tolist()
+    nothing = polygon_runs(np.array([50.0, 60.0, 60.0]), np.array([1.0, 1.0, 4.0]), (5, 7))
+    assert len(nothing.row) == 0
+
+
+@given(seed=st.integers(0, 10_000), n_chips=st.integers(1, 6))
+def test_statistics_are_those_of_planes(seed: int, n_chips: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = (31, 40)
+    runs, counts, times = [], np.zeros(shape, dtype=int), np.zeros(shape)
+    exposure_times = [float(t) for t in random.choice([0.5, 10.25, 1400.0, 33.333333], n_chips)]
+    for time in exposure_times:
+        angle = random.uniform(0, 6) + np.array([0.0, 1.5, 3.1, 4.8])
+        centre, radius = random.uniform(-5, 40, 2), random.uniform(2, 30)
+        one = polygon_runs(centre[0] + radius * np.cos(angle), centre[1] + radius * np.sin(angle), shape)
+        runs.append(one)
+        counts += mask_of(one, shape)
+        times += time * mask_of(one, shape)
+    weight = (random.choice([0.0, 1.0, 2.5e-8, 7.75e5], shape) * random.random(shape)).astype(np.float32)
+    found = mosaic_statistics(runs, exposure_times, weight, 12_345)
+    seen = counts > 0
+    assert found.observed_fraction == seen.sum() / 12_345
+    if not seen.any():
+        assert found.median_weight == 0.0
+        return
+    assert found.mean_exposures == pytest.approx(counts[seen].mean())
+    assert found.median_exposures == np.median(counts[seen])
+    assert found.mean_exposure_time == pytest.approx(times[seen].mean(), abs=1e-6)
+    assert found.median_exposure_time == pytest.approx(np.median(times[seen]), abs=2e-6)
+    assert found.mean_weight == pytest.approx(weight[seen].astype(float).mean(), rel=1e-6)
+    assert found.median_weight == np.median(weight[seen].astype(float))
+
+
+@given(
+    values=arrays(
+        np.float32, st.integers(1, 50), elements=st.floats(allow_nan=False, allow_infinity=False, width=32)
+    ),
+    pieces=st.integers(1, 4),
+)
+def test_medians_of_chunks_are_exact(values: Any, pieces: int) -> None:
+    found = coverage._median_of_chunks(lambda: iter(np.array_split(values, pieces)), len(values))
+    middle = np.sort(values.astype(float))
+    expected = 0.5 * (middle[(len(values) - 1) // 2] + middle[len(values) // 2])
+    assert math.isclose(found, expected, rel_tol=1e-12, abs_tol=0.0) or found == expected == 0.0
+
+
+def test_chunks_hold_each_observed_pixel_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage, "_CHUNK_PIXELS", 10)
+    shape = (9, 11)
+    square = polygon_runs(np.array([-1.0, 12.0, 12.0, -1.0]), np.array([1.5, 1.5, 6.5, 6.5]), shape)
+    triangle = polygon_runs(np.array([2.0, 9.0, 5.0]), np.array([0.0, 0.0, 9.0]), shape)
+    weight = np.arange(99, dtype=np.float32).reshape(shape)
+    seen = (mask_of(square, shape) + mask_of(triangle, shape)) > 0
+    found = mosaic_statistics([square, triangle], [1.0, 2.0], weight, 99)
+    assert found.mean_weight == pytest.approx(weight[seen].mean())
+    assert found.median_weight == np.median(weight[seen])
+
+
+def test_nothing_observed() -> None:
+    nothing = mosaic_statistics([], [], np.zeros((3, 4), np.float32), 100)
+    assert nothing.observed_fraction == nothing.mean_exposures == nothing.median_weight == 0.0
