@@ -270,6 +270,7 @@ def test_filters_sit_in_their_wheels() -> None:
         ({"visits": []}, "at least one"),
         ({"dec": 91.0}, "-90 to 90"),
         ({"seed": True}, "seed"),
+        ({"ra": float("nan")}, "finite"),
         ({"scene": {"sources": [{"ra": 1.0, "dec": 2.0}]}}, r"sources\[0\]"),
     ],
 )
@@ -282,6 +283,37 @@ def test_a_wrong_specification_is_refused_with_its_place(
     with pytest.raises(ParameterError, match=words) as caught:
         read_specification(path)
     assert str(path) in str(caught.value)
+
+
+def test_the_example_in_the_documentation_is_a_specification(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "simulation.rst").read_text(encoding="utf-8")
+    block = text.split(".. code-block:: json\n\n")[1].split("\n\nThe same from Python")[0]
+    path = tmp_path / "field.json"
+    path.write_text(block)
+    field = read_specification(path)
+    assert [visit.wcs_offset for visit in field.visits] == [(0.0, 0.0), (0.2, -0.1)]
+    assert len(plan_exposures(field)) == 3
+
+
+def test_a_start_with_a_time_zone_is_taken_to_utc() -> None:
+    exposure = ExposureSpecification("acs_wfc", "f606w", 1.0)
+    for date in ("2012-03-04T05:06:07", "2012-03-04T05:06:07Z", "2012-03-04T07:06:07+02:00"):
+        assert one_visit(exposure, date=date).start().isoformat() == "2012-03-04T05:06:07"
+
+
+def test_the_header_says_the_noise_that_was_put_in(every_detector: SimulatedField) -> None:
+    for path in every_detector.files:
+        header = fits.getheader(path)
+        detector = detector_of(f"{header['INSTRUME']}_{header['DETECTOR']}")
+        if detector.detector in ("wfc", "uvis"):
+            assert [header[f"READNSE{amplifier}"] for amplifier in "ABCD"] == [detector.read_noise] * 4
+        if detector.detector == "hrc":
+            assert [header[f"READNSE{amplifier}"] for amplifier in "ABCD"] == [
+                0.0,
+                0.0,
+                detector.read_noise,
+                0.0,
+            ]
 
 
 def test_a_specification_that_is_no_json_or_not_there_is_refused(tmp_path: Path) -> None:

@@ -170,6 +170,12 @@ def primary_header(
     )
     if detector.detector in ("uvis", "ir"):
         _set(header, _photometry(identity, detector, 1))
+    if detector.detector != "ir":
+        # The template says 1 for an amplifier that reads the detector and 0 for one that does not.
+        for amplifier in "ABCD":
+            for name, value in (("READNSE", detector.read_noise), ("ATODGN", detector.gain)):
+                if name + amplifier in header:
+                    header[name + amplifier] *= value
     return header
 
 

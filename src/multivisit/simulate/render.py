@@ -31,7 +31,7 @@ _LOST_LIGHT = 1e-7
 _VALUES_AT_A_TIME = 4_000_000
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=6)
 def pixel_areas(label: str, extver: int, window: Window) -> NDArray[np.float32]:
     """Area of each pixel on the sky in units of the nominal pixel's, from its corners through the full WCS.
 

@@ -226,11 +226,12 @@ class Visit:
     def start(self) -> datetime.datetime:
         """Start of the visit (UTC)."""
         try:
-            return datetime.datetime.fromisoformat(self.date).replace(tzinfo=None)
+            start = datetime.datetime.fromisoformat(self.date)
         except ValueError:
             raise ParameterError(
                 f"Visit({self.visit_id}).date: found {self.date!r}, expected ISO 8601: 2011-03-05T10:20:00"
             ) from None
+        return start if start.tzinfo is None else start.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
 @dataclass(frozen=True)
@@ -349,6 +350,8 @@ def _build(kind: Any, value: Any, place: str) -> Any:
         return _build_tuple(typing.get_args(kind), value, place)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is float and isinstance(value, float):
+        _require(math.isfinite(value), place, value, "a finite number")
     _require(
         isinstance(value, kind) and (kind is bool or not isinstance(value, bool)), place, value, kind.__name__
     )
