@@ -53,3 +53,11 @@ def _nothing_lands_in_the_working_folder(working_folder: Path) -> Iterator[None]
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     assert stayed, "the test left the process in another working folder"
     assert not landed, f"the test left files in the working folder: {[path.name for path in landed]}"
+
+
+@pytest.fixture(scope="session")
+def tiny_exposures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """Simulated exposures of the ready-made field `tiny`; tests must not change the files."""
+    from multivisit.simulate import run_simulation
+
+    return run_simulation("tiny", tmp_path_factory.mktemp("tiny")).files
