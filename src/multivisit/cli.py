@@ -29,6 +29,8 @@ app = typer.Typer(
     ),
 )
 
+_INTERRUPTED = 130
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
 FilesArgument = Annotated[
     list[Path],
@@ -348,12 +350,12 @@ def simulate(
 def main() -> None:
     """Run the command line; every expected failure is one line and an exit code, never a traceback."""
     try:
-        app(standalone_mode=True)
+        app()
     except MultivisitError as error:
         typer.echo(f"mvm: error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("mvm: interrupted; nothing half written", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+    except SystemExit as leaving:
+        # Typer turns Ctrl-C into this code without a word.
+        if leaving.code == _INTERRUPTED:
+            typer.echo("mvm: interrupted; nothing is half written", err=True)
+        raise

@@ -91,7 +91,7 @@ def run_mvm_processing(
 
     if diagnostic_mode:
         log_level = min(log_level, logging.DEBUG)
-    with run_log(log_level, to_screen=True):
+    with run_log(log_level, to_screen=True) as messages:
         try:
             _refuse_what_is_not_offered(
                 skip_gaia_alignment=skip_gaia_alignment,
@@ -115,7 +115,7 @@ def run_mvm_processing(
                 context=context,
                 log_level=log_level,
             )
-            return int(run(options).return_code)
+            return int(run(options, messages=messages).return_code)
         except MultivisitError as error:
             log.error("%s", error)
             return int(ReturnCode.ERROR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     return RunPlan(options, vetting, planned)
 
 
-def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
+def run(options: RunOptions, progress: Progress | None = None, messages: RunLog | None = None) -> RunResult:
     """Make the mosaics: plan, combine and write layer after layer, and leave the record of it.
 
     A layer that fails does not stop the others. An interruption (Ctrl-C) stops at once; files are
@@ -89,6 +90,8 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
         What is asked for.
     progress : Progress, optional
         Follows the work.
+    messages : RunLog, optional
+        Where the messages go, when the caller collects them already (`multivisit.run.logs.run_log`).
 
     Returns
     -------
@@ -102,7 +105,8 @@ def run(options: RunOptions, progress: Progress | None = None) -> RunResult:
     """
     progress = progress or NoProgress()
     started = time.perf_counter()
-    with run_log(options.log_level) as messages:
+    collecting = run_log(options.log_level) if messages is None else nullcontext(messages)
+    with collecting as messages:
         log.info("multivisit %s, Python %s", __version__, platform.python_version())
         log.info("asked for: %s", options)
         plan = plan_run(options, progress)

@@ -1,0 +1,167 @@
+"""The command line: what it prints, how it exits, and that it never shows a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from multivisit.cli import main
+
+CELL = "skycell-p1889x10y12"
+
+
+@pytest.fixture
+def mvm(monkeypatch, capfd):
+    """Run `mvm` with some arguments; returns exit code, standard output and standard error."""
+    monkeypatch.delenv("MVM_INCLUDE_SMALL", raising=False)
+    monkeypatch.delenv("MVM_ONLY_CTE", raising=False)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mvm", *(str(item) for item in arguments)])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_help_teaches_the_usual_session(mvm):
+    code, out, _ = mvm("--help")
+    assert code == 0
+    for word in ("cells", "layers", "run", "simulate", "poller"):
+        assert word in out
+
+
+def test_version(mvm):
+    code, out, _ = mvm("--version")
+    assert code == 0
+    assert out.startswith("mvm ")
+
+
+def test_cells_as_text_and_as_json(mvm, tiny_exposures):
+    code, out, _ = mvm("cells", *tiny_exposures)
+    assert code == 0
+    assert f"{CELL}: {len(tiny_exposures)} exposures" in out
+    code, out, _ = mvm("cells", "--json", *tiny_exposures)
+    assert code == 0
+    assert json.loads(out)[CELL]["members"] == [str(path) for path in tiny_exposures]
+
+
+def test_cells_at_a_scale_of_ones_own(mvm, tiny_exposures):
+    _, out, _ = mvm("cells", "--json", "--scale", "0.1", tiny_exposures[0])
+    cell = json.loads(out)[CELL]
+    assert cell["scale_arcsec"] == pytest.approx(0.1)
+
+
+def test_poller_layers_and_run(mvm, tiny_exposures, tmp_path):
+    listing, poller = tmp_path / "list.txt", tmp_path / "poller.out"
+    listing.write_text("\n".join(str(path) for path in tiny_exposures) + "\n")
+    code, out, err = mvm("poller", listing, "-o", poller, "-s", CELL, "--json")
+    assert code == 0, err
+    assert len(json.loads(out)["rows"]) == len(tiny_exposures)
+
+    code, out, err = mvm("layers", poller)
+    assert code == 0, err
+    assert "3 layers to be made" in out
+    code, out, err = mvm("layers", poller, "--json")
+    plan = json.loads(out)
+    assert [layer["product"] for layer in plan["layers"]] == [
+        f"hst_{CELL}_acs_wfc_f606w_all_drc.fits",
+        f"hst_{CELL}_wfc3_ir_f160w_coarse-all_drz.fits",
+        f"hst_{CELL}_wfc3_ir_f160w_all_drz.fits",
+    ]
+    assert not list(tmp_path.glob("hst_*"))
+
+    code, out, err = mvm("run", poller, "-o", tmp_path / "out", "--json", "--context")
+    assert code == 0, err
+    result = json.loads(out)
+    assert [layer["status"] for layer in result["layers"]] == ["made"] * 3
+    for made, planned in zip(result["layers"], plan["layers"], strict=True):
+        with fits.open(made["product"]) as product:
+            assert product["SCI"].shape == (planned["rows"], planned["columns"])
+            assert [item.name for item in product] == ["PRIMARY", "SCI", "WHT", "CTX", "HDRTAB"]
+    assert all(Path(name).is_file() for name in result["files"])
+
+
+def test_the_layer_methods_give_layers_of_their_own(mvm, tiny_exposures):
+    code, out, err = mvm("layers", "--layers", "hard", "--json", *tiny_exposures)
+    assert code == 0, err
+    names = [layer["product"] for layer in json.loads(out)["layers"]]
+    assert len(names) == len(set(names))
+    assert f"hst_{CELL}_acs_wfc_f606w_long-2010_drc.fits" in names
+    assert f"hst_{CELL}_acs_wfc_f606w_all-2013_drc.fits" in names
+
+
+def test_switches_in_the_environment(mvm, tiny_exposures, monkeypatch, tmp_path):
+    monkeypatch.setenv("MVM_ONLY_CTE", "true")
+    code, out, err = mvm("layers", "--json", *tiny_exposures)
+    assert code == 0, err
+    flat = tmp_path / "jsim0301q_flt.fits"
+    flat.write_bytes(tiny_exposures[0].read_bytes())
+    code, out, err = mvm("layers", "--json", flat)
+    assert code == 65
+    assert "CTE" in json.loads(out)["exposures"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere_flt.fits"], ["nowhere_flt.fits"]),
+        (["run", "nowhere.out"], ["nowhere.out"]),
+        (["cells", "nowhere_flt.fits"], ["nowhere_flt.fits"]),
+        (["layers", "a.out", "b.out"], ["one"]),
+        (["layers", "a.out", "b_flt.fits"], ["a.out"]),
+        (["layers", "--layers", "soft", "b_flt.fits"], ["soft", "kmeans"]),
+        (["run", "--log-level", "loud", "b_flt.fits"], ["loud"]),
+        (["layers", "-s", "skycell-p9999x01y01", "EXPOSURE"], ["p9999"]),
+        (["poller", "nowhere.txt", "-s", CELL], ["nowhere.txt"]),
+        (["simulate", "no-such-field"], ["no-such-field", "demo"]),
+        (["simulate", "tiny", "-o", "/dev/null/here"], ["/dev/null/here"]),
+        (["run", "EXPOSURE", "-o", "/dev/null/here"], ["/dev/null/here"]),
+        (["cells", "--scale", "-1", "b_flt.fits"], ["--scale"]),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_words(mvm, tiny_exposures, arguments, words):
+    arguments = [tiny_exposures[0] if item == "EXPOSURE" else item for item in arguments]
+    code, out, err = mvm(*arguments)
+    assert code not in (0, None)
+    assert "Traceback" not in err + out
+    for word in words:
+        assert word in err
+    assert "error" in err.lower()
+
+
+def test_an_interruption_is_quick_and_leaves_nothing_half_written(tiny_exposures, tmp_path):
+    program = "from multivisit.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "simulate", "eighteen", "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err
+    for path in (tmp_path / "out").iterdir():
+        assert path.suffix == ".fits"
+        with fits.open(path, checksum=True) as file:
+            assert len(file) > 1
