@@ -63,7 +63,7 @@ def tell_what_was_made(folder: Path) -> None:
     for kind, pattern in kinds.items():
         say(f"  {kind}:")
         for path in sorted(folder.glob(pattern)):
-            say(f"    {path}  ({path.stat().st_size / 1e6:.1f} MB)")
+            say(f"    {path}")
 
 
 def main() -> None:
@@ -85,6 +85,7 @@ def main() -> None:
     real_mosaics = folder / "47tuc"
     shown = shlex.join(["run", exposure.as_posix(), "-o", str(real_mosaics)])
     run_mvm("run", exposure, "-o", real_mosaics, shown=shown)
+    say("  (47 Tucanae lies where four projection cells overlap: each of them has its own mosaic.)")
 
     say("\nMade from the simulated field (the truth catalog is beside the exposures):")
     tell_what_was_made(mosaics)
