@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _DQ_BITS = 0xFFFF
 """Hubble's flags have 16 bits; a 16-bit flag array with bit 15 set reads as negative numbers."""
 
+_PARABOLA_REACH = 3
 _STATIC_CLIPS = 3
 _STATIC_CLIP_SIGMA = 3.0
 _STATIC_BIN_WIDTH = 0.1
@@ -143,7 +144,7 @@ def blank_unweighted(science: NDArray[np.float32], weight: NDArray[np.float32]) 
 
 
 def histogram_mode(values: NDArray[np.floating[Any]], bin_width: float) -> float:
-    """Locate the peak of a histogram by a parabola through its highest bin and that bin's neighbours.
+    """Locate the peak of a histogram by a parabola fitted to its highest bin and three on either side.
 
     Parameters
     ----------
@@ -160,15 +161,21 @@ def histogram_mode(values: NDArray[np.floating[Any]], bin_width: float) -> float
     low, high = float(values.min()), float(values.max())
     if not (bin_width > 0.0) or high - low <= bin_width:
         return 0.5 * (low + high)
-    n_bins = max(math.ceil((high - low) / bin_width), 1)
+    n_bins = math.ceil((high - low) / bin_width)
     counts, edges = np.histogram(values, bins=n_bins, range=(low, low + n_bins * bin_width))
     peak = int(np.argmax(counts))
     centre = 0.5 * float(edges[peak] + edges[peak + 1])
-    if 0 < peak < n_bins - 1:
-        left, right = int(counts[peak] - counts[peak - 1]), int(counts[peak] - counts[peak + 1])
-        if left + right > 0:
-            centre += 0.5 * (left - right) / (left + right) * bin_width
-    return centre
+    reach = min(_PARABOLA_REACH, peak, n_bins - 1 - peak)
+    if reach == 0:
+        return centre
+    x = np.arange(-reach, reach + 1)
+    y = counts[peak - reach : peak + reach + 1].astype(np.float64)
+    slope = float(x @ y) / float(x @ x)
+    square = x**2 - float(np.mean(x**2))
+    curvature = float(square @ y) / float(square @ square)
+    if curvature >= 0.0:
+        return centre
+    return centre + bin_width * float(np.clip(-0.5 * slope / curvature, -reach, reach))
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ def static_limit(
 
     The definition is AstroDrizzle's: the mode less `static_sigma` standard deviations, these after 3 clips
     at 3 standard deviations about the mean. Bad pixels are left out here. Large chips are sampled (a million
-    pixels on a regular lattice), which fixes the limit to 0.01 standard deviation.
+    pixels on a regular lattice), which fixes the limit to 0.02 standard deviation.
 
     Parameters
     ----------
