@@ -9,8 +9,8 @@ import argparse
 import time
 
 import numpy as np
-from multivisit.plan.coverage import find_sky_cells
 
+from multivisit.plan.coverage import find_sky_cells
 from multivisit.sky.lookup import cells_containing
 
 
