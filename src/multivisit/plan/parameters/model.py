@@ -120,7 +120,7 @@ class CombinationParameters(BaseModel):
     """Leave pixels of the static mask out of the sky."""
 
     static: bool = True
-    """Make a mask of pixels that are low in all exposures of a chip."""
+    """Make a mask of pixels that are low in any exposure of a chip."""
 
     static_sig: float = Field(default=4.0, gt=0)
     """How many standard deviations below the mode is low."""
