@@ -97,7 +97,7 @@ def make_scene(specification: FieldSpecification) -> Scene:
     ratios = random.uniform(0.3, 1.0, n_galaxies)
     angles = random.uniform(0.0, 180.0, n_galaxies)
     given = scene.sources
-    indices = random.choice([0.5, 1.0, 1.5], n_galaxies)
+    indices = random.choice(np.array([0.5, 1.0, 1.5]), n_galaxies)
 
     def joined(*parts: NDArray[np.float64], name: str) -> NDArray[np.float64]:
         return np.concatenate(
