@@ -104,10 +104,8 @@ def test_blank_values_make_a_column_of_text_unless_others_are_numbers(
 def test_missing_logicals_are_null(make_case: Any, make_exposure: Any) -> None:
     case = make_case([make_exposure("jsim0101q"), make_exposure("jsim0102q", {"SUBARRAY": None})])
     unit = header_table(case.layer, combined_chips(case.layer, case.mosaic.chips))
-    raw = fits.BinTableHDU.fromstring(
-        unit.header.tostring().encode() + unit.data.tobytes(), logical_as_bytes=True
-    )
-    assert list(raw.data["SUBARRAY"]) == [b"F", b"F", b"", b""]
+    assert unit.data is not None
+    assert unit.data["SUBARRAY"].tobytes() == b"FF\0\0"
 
 
 def test_photometry_is_the_chips_and_the_rest_the_primary_headers(make_case: Any, make_exposure: Any) -> None:
