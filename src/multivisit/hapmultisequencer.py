@@ -66,7 +66,7 @@ def run_mvm_processing(
     output_file_prefix : str, optional
         Prefix of a custom mosaic's files, which this version does not make.
     log_level : int
-        Lowest level of the messages on standard output and in the trailer files.
+        Lowest level of the messages on standard output; the trailer files hold at least INFO.
     output_folder : str or path-like, optional
         Where the products go; the working folder by default, as published.
     layer_method : {'all', 'hard', 'kmeans'}

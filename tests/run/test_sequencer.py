@@ -121,7 +121,7 @@ def test_a_broken_exposure_is_refused_with_its_reason_and_the_others_go_on(tiny_
     broken = tmp_path / "jsim0909q_flc.fits"
     broken.write_bytes(tiny_exposures[0].read_bytes()[:200_000])
     result = run(RunOptions(inputs=(*tiny_exposures, broken), output_folder=tmp_path / "out", previews=False))
-    assert result.return_code == ReturnCode.SUCCESS
+    assert result.return_code == ReturnCode.ERROR
     assert all(layer.status == "made" for layer in result.layers)
     table = Table.read(tmp_path / "out" / f"{CELL}_vetting.ecsv", format="ascii.ecsv")
     refused = {row["filename"]: row["reason"] for row in table if not row["accepted"]}
@@ -147,6 +147,76 @@ def test_a_layer_that_fails_does_not_lose_the_others(tiny_exposures, tmp_path):
     assert status["wfc3_ir_f160w_all"].status == "made"
     assert "good pixel" in (tmp_path / "out" / f"hst_{CELL}_acs_wfc_f606w_all_trl.txt").read_text()
     assert not list((tmp_path / "out").glob("*wfc_f606w*.fits"))
+
+
+def flagged_copy(path: Path, folder: Path, flag: int) -> Path:
+    """Copy an exposure and flag every pixel of it."""
+    copy = folder / path.name
+    shutil.copy(path, copy)
+    with fits.open(copy, mode="update") as file:
+        for extension in file:
+            if extension.name == "DQ":
+                extension.data[...] = flag
+    return copy
+
+
+def test_an_exposure_without_a_good_pixel_adds_neither_time_nor_depth(tiny_exposures, tmp_path):
+    infrared = [path for path in tiny_exposures if "_flt" in path.name]
+    (tmp_path / "in").mkdir()
+    dead = flagged_copy(infrared[0], tmp_path / "in", 4)
+    options = {"published_conditions": False, "previews": False}
+    whole = run(RunOptions(inputs=tuple(infrared[1:]), output_folder=tmp_path / "whole", **options))
+    mixed = run(RunOptions(inputs=(dead, *infrared[1:]), output_folder=tmp_path / "mixed", **options))
+    assert whole.return_code == ReturnCode.SUCCESS
+    assert mixed.return_code == ReturnCode.ERROR
+    assert [record.filename for record in mixed.vetting.refused] == [str(dead)]
+    assert "no good pixel" in mixed.vetting.refused[0].reason
+    for first, second in zip(whole.layers, mixed.layers, strict=True):
+        assert second.n_exposures == first.n_exposures
+        headers = [fits.getheader(layer.product) for layer in (first, second)]
+        for keyword in ("EXPTIME", "NUMEXP", "EXPSTART", "EXPEND", "MEANEXPT", "MEDEXPT", "MEANNEXP"):
+            assert headers[0][keyword] == pytest.approx(headers[1][keyword], rel=2e-2), keyword
+        assert headers[0]["EXPTIME"] == headers[1]["EXPTIME"]
+        assert headers[0]["NUMEXP"] == headers[1]["NUMEXP"]
+
+
+def test_a_single_exposure_that_is_flagged_all_over_is_an_error(tiny_exposures, tmp_path):
+    dead = flagged_copy(tiny_exposures[0], tmp_path, 4)
+    result = run(RunOptions(inputs=(dead,), output_folder=tmp_path / "out"))
+    assert result.return_code == ReturnCode.ERROR
+    assert result.layers[0].status == "failed"
+    assert "good pixel" in result.layers[0].reason
+
+
+def test_sky_levels_that_could_not_be_compared_are_told(tmp_path):
+    from multivisit.simulate import simulate_field
+    from multivisit.simulate.specification import (
+        ExposureSpecification,
+        FieldSpecification,
+        SceneSpecification,
+        Visit,
+    )
+
+    small = ExposureSpecification("wfc3_ir", "f160w", 400.0, subarray=(64, 64))
+    field = simulate_field(
+        FieldSpecification(
+            name="apart",
+            ra=180.26,
+            dec=26.24,
+            visits=(
+                Visit("01", "2010-06-11T03:00:00", 40.0, (small,)),
+                Visit("02", "2010-07-11T03:00:00", 40.0, (small,), offset=(60.0, 0.0)),
+            ),
+            scene=SceneSpecification(radius=5.0, n_stars=3, n_galaxies=0),
+        ),
+        tmp_path / "in",
+    )
+    result = run(RunOptions(inputs=field.files, output_folder=tmp_path / "out", previews=False))
+    assert result.return_code == ReturnCode.SUCCESS
+    header = fits.getheader(result.layers[0].product)
+    assert header["SKYDONE"] is False
+    assert "sky level" in str(header["HISTORY"])
+    assert "could not be measured or not be compared" in result.layers[0].trailer.read_text()
 
 
 def test_an_unforeseen_error_in_one_layer_is_told_with_its_traceback(tiny_exposures, tmp_path, monkeypatch):

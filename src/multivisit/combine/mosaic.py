@@ -56,6 +56,7 @@ _LOG = logging.getLogger(__name__)
 # Areas below this are rounding noise of outlines that only touch the grid, in square pixels.
 _SMALLEST_AREA = 1e-5
 _SCALE_ROWS = 256
+_EVERY_FLAG = np.array([0xFFFF], dtype=np.int32)
 _RUN_FIELDS = ("row", "start", "stop")
 
 
@@ -216,15 +217,14 @@ def combine_layer(
             f"{grid.sky_cell_id}: none of the {len(members)} exposures has a good pixel in the output grid "
             f"(good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
         )
+    # A chip without any good pixel adds neither depth nor time.
+    used = [chip for chip, record in zip(layer.chips, records, strict=True) if record.n_used]
     if parameters.final_units == "counts":
-        total_time = sum(
-            {c.exposure_number: c.exposure.exposure_time for c in layer.chips if c.in_grid}.values()
-        )
+        total_time = sum({c.exposure_number: c.exposure.exposure_time for c in used}.values())
         _scale_observed(science, weight, total_time)
-    inside = [c for c in layer.chips if c.in_grid]
     rows, columns = grid.cell_shape or grid.shape
     statistics = mosaic_statistics(
-        [c.runs for c in inside], [c.chip.exposure_time for c in inside], weight, rows * columns
+        [c.runs for c in used], [c.chip.exposure_time for c in used], weight, rows * columns
     )
     return LayerMosaic(science, weight, engine.context, records, statistics)
 
@@ -334,6 +334,9 @@ def _drizzle_chip(
     if item.in_grid:
         science, data_quality = _read(item)
         good = good_pixel_mask(data_quality, parameters.final_bits, science)
+        if data_quality.all() and good_pixel_mask(_EVERY_FLAG, parameters.final_bits).all():
+            # Where flags are let pass, a chip that is flagged all over still says nothing.
+            good[...] = False
         if layer.static_masks is not None:
             n_static = layer.static_masks.apply(item.signature, good)
         weight = exposure_weights(good, weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl))

@@ -75,6 +75,9 @@ class VettingRecord:
     exposure_time: float = 0.0
     """Exposure time in seconds."""
 
+    is_broken: bool = False
+    """Whether it is refused because the file is broken; a run with such files does not end as a success."""
+
     @property
     def status(self) -> Literal["accepted", "refused"]:
         """The decision in a word."""
@@ -239,7 +242,9 @@ class _Findings:
 
     def add_unreadable(self, row: PollerRow, error: ExposureError) -> None:
         cell = row.sky_cell_id or ""
-        self._records.append(VettingRecord(row.filename, accepted=False, reason=str(error), sky_cell_id=cell))
+        self._records.append(
+            VettingRecord(row.filename, accepted=False, reason=str(error), sky_cell_id=cell, is_broken=True)
+        )
 
     def add(
         self, candidate: Candidate, *, finding: Finding | None, place: Finding | None, option: Finding | None
@@ -307,6 +312,7 @@ def record_of(candidate: Candidate, finding: Finding | None) -> VettingRecord:
         detector=exposure.detector,
         filter_name=exposure.filter_name,
         exposure_time=float(exposure.exposure_time),
+        is_broken=finding.is_broken,
     )
 
 
@@ -389,7 +395,7 @@ class _SkyCells:
             else:
                 yield Candidate(row, exposure), self._problem_in(row.sky_cell_id, exposure)
         except (ExposureError, SkyCellError) as error:
-            yield Candidate(row, exposure), Finding(f"unusable WCS: {error}", "WCSNAME")
+            yield Candidate(row, exposure), Finding(f"unusable WCS: {error}", "WCSNAME", is_broken=True)
 
     def _found(self, row: PollerRow, exposure: Exposure) -> Iterator[tuple[Candidate, Finding | None]]:
         """Give a candidate for each sky cell that the exposure falls on."""

@@ -41,6 +41,9 @@ class Finding:
     value: str = ""
     """Its value."""
 
+    is_broken: bool = False
+    """Whether the file itself is at fault, not what was observed."""
+
 
 Rule = Callable[["Exposure"], Finding | None]
 
@@ -254,13 +257,14 @@ def wcs_problem(exposure: Exposure) -> Finding | None:
         try:
             ra, dec = chip.outline()
         except (ValueError, ArithmeticError) as error:
-            return Finding(f"unusable WCS in SCI,{chip.extver}: {error}", "WCSNAME", name)
+            return Finding(f"unusable WCS in SCI,{chip.extver}: {error}", "WCSNAME", name, is_broken=True)
         if not (np.isfinite(ra).all() and np.isfinite(dec).all()):
-            return Finding(f"unusable WCS in SCI,{chip.extver}: edges not on the sky", "WCSNAME", name)
+            reason = f"unusable WCS in SCI,{chip.extver}: edges not on the sky"
+            return Finding(reason, "WCSNAME", name, is_broken=True)
         scale = _length_in_arcsec(ra, dec) / (2 * sum(chip.shape))
         if not 1.0 / _LARGEST_SCALE_RATIO < scale / chip.nominal_scale < _LARGEST_SCALE_RATIO:
             reason = f"unusable WCS in SCI,{chip.extver}: {scale:.4g} arcsec a pixel, expected about "
-            return Finding(f"{reason}{chip.nominal_scale:.4g}", "WCSNAME", name)
+            return Finding(f"{reason}{chip.nominal_scale:.4g}", "WCSNAME", name, is_broken=True)
     return None
 
 

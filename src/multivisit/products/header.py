@@ -19,8 +19,8 @@ from multivisit.products.keywords import (
 )
 from multivisit.products.members import (
     combined_chips,
+    combined_exposures,
     combined_photometry,
-    exposures_in_time,
     iso_date,
     known_mjd,
     wcs_solution,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from multivisit.products.members import CombinedChip
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["ProductDescription", "image_header", "primary_header", "science_header"]
+__all__ = ["ProductDescription", "image_header", "primary_header", "science_header", "sky_warnings"]
 
 _MAXIMUM_NUMBERED_CHIPS = 999
 _HISTORY_WIDTH = 72
@@ -118,7 +118,7 @@ def primary_header(product: ProductDescription, n_extensions: int) -> fits.Heade
         ],
     )
     _section(header, "PRODUCT", _product_cards(product))
-    exposures = exposures_in_time(product.layer)
+    exposures = combined_exposures(product.chips)
     headers = [exposure.primary for exposure in exposures]
     member_cards = {
         title: [(rule.keyword, combine_keyword(rule, headers), rule.comment) for rule in rules]
@@ -155,6 +155,7 @@ def science_header(product: ProductDescription) -> fits.Header:
     photometry = combined_photometry(product.chips)
     units = "ELECTRONS/S" if product.parameters.final_units == "cps" else "ELECTRONS"
     names = {chip.chip.wcs_name or "" for chip in product.chips}
+    exposures = combined_exposures(product.chips)
     header = image_header(
         product,
         "SCI",
@@ -162,8 +163,8 @@ def science_header(product: ProductDescription) -> fits.Header:
         bits=-32,
         cards=[
             ("BUNIT", units, "units of the pixels"),
-            ("EXPTIME", _total_time(exposures_in_time(product.layer)), "[s] sum over the exposures"),
-            ("NCOMBINE", len(product.layer.members), "number of exposures combined"),
+            ("EXPTIME", _total_time(exposures), "[s] sum over the exposures"),
+            ("NCOMBINE", len(exposures), "number of exposures combined"),
             ("WCSNAME", names.pop() if len(names) == 1 else MULTIPLE, "WCS solution of the members"),
             ("S_REGION", product.s_region, ""),
             *((key, value, _PHOTOMETRY_COMMENTS[key]) for key, value in photometry.keywords.items()),
@@ -334,9 +335,9 @@ def _solution_cards(chips: Sequence[CombinedChip]) -> list[tuple[str, object, st
 def _sky_cards(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[tuple[str, object, str]]:
     """What was taken off the members."""
     levels = [chip.record.sky_level for chip in chips]
-    subtracted = bool(product.parameters.skysub)
+    subtracted = bool(product.parameters.skysub) and any(chip.record.sky_measured for chip in chips)
     return [
-        ("SKYDONE", subtracted, "sky levels were subtracted"),
+        ("SKYDONE", subtracted, "sky levels were measured and subtracted"),
         ("SKYMETHD", product.parameters.skymethod if subtracted else None, "how sky levels were found"),
         ("SKYLOW", min(levels, default=None), "[electron/s/chip pixel] lowest level subtracted"),
         ("SKYHIGH", max(levels, default=None), "[electron/s/chip pixel] highest level subtracted"),
@@ -389,7 +390,7 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
             f"Only the first {_MAXIMUM_NUMBERED_CHIPS} chips have Dnnn keywords; HDRTAB has all {len(chips)}."
         )
     lines += _solution_history(chips)
-    lines += _sky_history(product, chips)
+    lines += [f"WARNING: {sentence}" for sentence in sky_warnings(product)]
     return [*lines, *product.history]
 
 
@@ -417,8 +418,20 @@ def _solution_history(chips: Sequence[CombinedChip]) -> list[str]:
     return lines
 
 
-def _sky_history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[str]:
-    """Warn where sky levels are not what was asked for."""
+def sky_warnings(product: ProductDescription) -> list[str]:
+    """Say where sky levels are not what was asked for.
+
+    Parameters
+    ----------
+    product : ProductDescription
+        What the file will hold.
+
+    Returns
+    -------
+    list of str
+        Sentences; none where all is well.
+    """
+    chips = product.chips
     if not product.parameters.skysub:
         return []
     lines = []
@@ -426,13 +439,13 @@ def _sky_history(product: ProductDescription, chips: Sequence[CombinedChip]) -> 
     unknown = [record for record in inside if not record.sky_measured]
     if unknown:
         lines.append(
-            f"WARNING: the sky level of {len(unknown)} of {len(inside)} chips could not be measured or not "
+            f"the sky level of {len(unknown)} of {len(inside)} chips could not be measured or not "
             "be compared with another's."
         )
     groups = {record.sky_group for record in inside if record.sky_measured}
     if "match" in product.parameters.skymethod and len(groups) > 1:
         lines.append(
-            f"WARNING: sky levels were matched in {len(groups)} groups of exposures that do not overlap each "
+            f"sky levels were matched in {len(groups)} groups of exposures that do not overlap each "
             "other; the groups may differ in their level."
         )
     return lines

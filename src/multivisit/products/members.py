@@ -23,8 +23,8 @@ __all__ = [
     "CombinedChip",
     "Photometry",
     "combined_chips",
+    "combined_exposures",
     "combined_photometry",
-    "exposures_in_time",
     "iso_date",
     "wcs_solution",
     "wcs_solutions",
@@ -92,21 +92,23 @@ def combined_chips(layer: Layer, records: Iterable[ChipRecord]) -> tuple[Combine
     return tuple(combined)
 
 
-def exposures_in_time(layer: Layer) -> tuple[Exposure, ...]:
-    """The members of a layer, the earliest first; those without a start time come last.
+def combined_exposures(chips: Iterable[CombinedChip]) -> tuple[Exposure, ...]:
+    """The exposures that are in a mosaic, the earliest first; those without a start time come last.
 
     Parameters
     ----------
-    layer : Layer
-        The layer.
+    chips : iterable of CombinedChip
+        The chips of the layer; an exposure without any good pixel in the mosaic is left out.
 
     Returns
     -------
     tuple of Exposure
-        The members.
+        Each exposure once.
     """
-    exposures = (member.exposure for member in layer.members)
-    return tuple(sorted(exposures, key=lambda one: (known_mjd(one.start_mjd) or math.inf, one.filename)))
+    exposures = {str(chip.exposure.path): chip.exposure for chip in chips if chip.record.n_used}
+    return tuple(
+        sorted(exposures.values(), key=lambda one: (known_mjd(one.start_mjd) or math.inf, one.filename))
+    )
 
 
 def known_mjd(mjd: float | None) -> float | None:

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 
 from multivisit.atomic import atomic_path
 from multivisit.products.fits_stream import FitsUnit, write_units
-from multivisit.products.header import ProductDescription, image_header, primary_header, science_header
+from multivisit.products.header import (
+    ProductDescription,
+    image_header,
+    primary_header,
+    science_header,
+    sky_warnings,
+)
 from multivisit.products.header_table import header_table
-from multivisit.products.members import combined_photometry, wcs_solutions
+from multivisit.products.members import combined_chips, combined_photometry, wcs_solutions
 
 if TYPE_CHECKING:
     import os
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from multivisit.combine.mosaic import LayerMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
+    from multivisit.products.members import CombinedChip
     from multivisit.sky.grid import OutputGrid
 
 __all__ = ["product_s_region", "write_layer"]
@@ -71,13 +78,17 @@ def write_layer(
         the mosaic has other chips or another shape than the layer and the grid.
     """
     path = Path(folder) / layer.product_filename
+    if s_region is None:
+        s_region = product_s_region(combined_chips(layer, mosaic.chips), grid)
     product = ProductDescription(
         layer=layer,
         mosaic=mosaic,
         grid=grid,
         parameters=parameters,
         written=written or datetime.datetime.now(datetime.UTC).date(),
-        s_region=product_s_region(layer, grid) if s_region is None else s_region,
+        s_region=product_s_region(combined_chips(layer, mosaic.chips), grid)
+        if s_region is None
+        else s_region,
         history=tuple(history),
     )
     _check_shapes(path, product)
@@ -123,25 +134,24 @@ def product_units(product: ProductDescription) -> list[FitsUnit]:
     return [FitsUnit(primary_header(product, len(extensions))), *extensions]
 
 
-def product_s_region(layer: Layer, grid: OutputGrid) -> str:
-    """The footprint of a layer's members on its grid, as S_REGION holds it.
+def product_s_region(chips: Sequence[CombinedChip], grid: OutputGrid) -> str:
+    """The footprint of the chips that are in a mosaic, as S_REGION holds it.
 
     Parameters
     ----------
-    layer : Layer
-        The layer.
+    chips : sequence of CombinedChip
+        The chips; those without a good pixel are left out.
     grid : OutputGrid
         The pixel grid.
 
     Returns
     -------
     str
-        ``POLYGON ICRS ...``; empty if no member lies on the grid.
+        ``POLYGON ICRS ...``; empty if no chip has pixels on the grid.
     """
     from multivisit.sky.footprint import s_region
 
-    outlines = [chip.outline() for member in layer.members for chip in member.exposure.chips]
-    return s_region(outlines, grid)
+    return s_region([chip.chip.outline() for chip in chips if chip.record.n_used], grid)
 
 
 def _check_shapes(path: Path, product: ProductDescription) -> None:
@@ -167,5 +177,5 @@ def _warn(product: ProductDescription) -> None:
     if len(solutions) > 1:
         listed = ", ".join(f"{solution} ({number} chips)" for solution, number in solutions.items())
         log.warning("%s: members with different WCS solutions are combined: %s", name, listed)
-    for note in combined_photometry(product.chips).notes:
+    for note in (*combined_photometry(product.chips).notes, *sky_warnings(product)):
         log.warning("%s: %s", name, note)

@@ -65,8 +65,10 @@ class _HostHandler(logging.Handler):
         self._host = host
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass the record to the handlers of the parent logger."""
-        self._host.callHandlers(record)
+        """Pass the record to the handlers of the parent logger, if there are any."""
+        # Without handlers logging would print warnings by itself, which the run's own output tells.
+        if self._host.hasHandlers():
+            self._host.callHandlers(record)
 
 
 class _ScreenHandler(logging.StreamHandler[TextIO]):
@@ -134,9 +136,9 @@ def run_log(level: int = logging.INFO, *, to_screen: bool = False) -> Iterator[R
     Parameters
     ----------
     level : int
-        Lowest level that is kept.
+        Lowest level that is shown; kept is everything from INFO up, or from this level if it is lower.
     to_screen : bool
-        Show the kept messages on standard output as well, as the published interface does.
+        Show messages on standard output as well, as the published interface does.
 
     Yields
     ------
@@ -144,11 +146,12 @@ def run_log(level: int = logging.INFO, *, to_screen: bool = False) -> Iterator[R
         Filled as messages come in.
     """
     log = RunLog()
-    handlers: list[logging.Handler] = [_CollectingHandler(log, level)]
+    kept_level = min(level, logging.INFO)
+    handlers: list[logging.Handler] = [_CollectingHandler(log, kept_level)]
     if to_screen:
         handlers.append(_ScreenHandler(log, level))
     token = _current_run.set(log)
-    _shared_logger.enter(level, handlers)
+    _shared_logger.enter(kept_level, handlers)
     try:
         yield log
     finally:

@@ -73,4 +73,4 @@ class RunOptions:
     """Write a PNG preview beside each product."""
 
     log_level: int = 20
-    """Lowest level (`logging`) of the messages in the trailer files."""
+    """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""

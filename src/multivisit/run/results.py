@@ -89,7 +89,13 @@ class LayerResult:
     """Rows and columns."""
 
     n_exposures: int = 0
-    """Number of members."""
+    """Number of members in the mosaic."""
+
+    used: tuple[str, ...] = ()
+    """Their files as given."""
+
+    unused: tuple[str, ...] = ()
+    """Members that have no good pixel in the mosaic."""
 
     exposure_time: float = 0.0
     """Sum of the members' exposure times in seconds."""

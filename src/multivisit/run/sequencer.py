@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.poller import PollerRow
+    from multivisit.plan.vetting import Vetting, VettingRecord
     from multivisit.sky.grid import OutputGrid
 
 __all__ = ["plan_run", "run"]
@@ -116,10 +117,11 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         if plan.message:
             log.error("%s", plan.message)
         results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
-        code = _return_code(plan, results)
+        vetting = _with_unused(plan.vetting, results)
+        code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
-        files = write_records(options.output_folder, plan.vetting, results, messages)
-    return RunResult(code, options.output_folder, tuple(results), plan.vetting, tuple(files), plan.message)
+        files = write_records(options.output_folder, vetting, results, messages)
+    return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), plan.message)
 
 
 def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
@@ -244,6 +246,11 @@ def _combine_and_write(
     for chip in mosaic.chips:
         log.info("%s", chip)
     log.info("%s", mosaic.statistics)
+    in_mosaic = {chip.filename for chip in mosaic.chips if chip.n_used}
+    used = [exposure for exposure in exposures if exposure.filename in in_mosaic]
+    unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
+    for filename in unused:
+        log.warning("%s: no good pixel; it is not in the mosaic", filename)
     product = write_layer(options.output_folder, layer, mosaic, grid, item.parameters)
     preview = None
     if options.previews:
@@ -255,17 +262,35 @@ def _combine_and_write(
         product=product,
         preview=preview,
         shape=grid.shape,
-        exposure_time=sum(exposure.exposure_time for exposure in exposures),
+        n_exposures=len(used),
+        used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
+        unused=unused,
+        exposure_time=sum(exposure.exposure_time for exposure in used),
     )
 
 
-def _return_code(plan: RunPlan, results: Sequence[LayerResult]) -> ReturnCode:
-    """Give the published exit code."""
+def _with_unused(vetting: Vetting, results: Sequence[LayerResult]) -> Vetting:
+    """Refuse, after the fact, the exposures that turned out to have no good pixel in any layer."""
+    made = [result for result in results if result.status == "made"]
+    members = {(result.sky_cell_id, name) for result in made for name in result.used}
+    dead = {(result.sky_cell_id, name) for result in made for name in result.unused} - members
+
+    def judged(record: VettingRecord) -> VettingRecord:
+        if (record.sky_cell_id, record.filename) not in dead:
+            return record
+        reason = "no good pixel: all are flagged, not finite, or outside the sky cell"
+        return replace(record, accepted=False, reason=reason, keyword="DQ", value="", is_broken=True)
+
+    return replace(vetting, records=tuple(judged(record) for record in vetting.records))
+
+
+def _return_code(plan: RunPlan, vetting: Vetting, results: Sequence[LayerResult]) -> ReturnCode:
+    """Give the published exit code; broken files are an error even where everything else went well."""
     if plan.return_code:
         return plan.return_code
     failed = [result for result in results if result.status == "failed"]
-    if not failed:
-        return ReturnCode.SUCCESS
-    if all(result.not_written for result in failed):
+    if failed and all(result.not_written for result in failed):
         return ReturnCode.KEYWORD_UPDATE_PROBLEM
-    return ReturnCode.ERROR
+    if failed or any(record.is_broken for record in vetting.records):
+        return ReturnCode.ERROR
+    return ReturnCode.SUCCESS
