@@ -74,6 +74,7 @@ class LayerAgreement:
     whole_pixel_offset: bool
     compared_pixels: int
     weight_bias: float
+    weight_ratio_of_sums: float
     weight_fraction_within: float
     science_constant: float
     sky_noise: float
@@ -198,6 +199,7 @@ def compare_layer(theirs_path: Path, ours_path: Path, exposures: list[Path]) -> 
         whole,
         int(inside.sum()),
         bias,
+        float(our_weight[inside].sum() / their_weight[inside].sum() - 1.0),
         weight_within,
         constant,
         noise,
@@ -220,8 +222,9 @@ def print_report(runs: list[SystemRun], agreements: list[LayerAgreement], missin
         print(f"{item.product}")
         print(f"    grid offset {item.grid_offset_pixels} (whole pixels: {item.whole_pixel_offset})")
         print(
-            f"    {item.compared_pixels} pixels; WHT bias {item.weight_bias:+.1e}, within 0.5 %: "
-            f"{100 * item.weight_fraction_within:.3f} %"
+            f"    {item.compared_pixels} pixels; WHT within 0.5 %: "
+            f"{100 * item.weight_fraction_within:.3f} %, bias of these {item.weight_bias:+.1e}, "
+            f"ratio of the sums of all {item.weight_ratio_of_sums:+.1e}"
         )
         print(
             f"    SCI constant {item.science_constant:+.4g}, sky noise {item.sky_noise:.3g}, "

@@ -165,3 +165,65 @@ def test_an_interruption_is_quick_and_leaves_nothing_half_written(tiny_exposures
         assert path.suffix == ".fits"
         with fits.open(path, checksum=True) as file:
             assert len(file) > 1
+
+
+def test_errors_are_json_where_json_was_asked_for(mvm):
+    code, out, err = mvm("layers", "--json", "nowhere_flt.fits")
+    assert code == 1
+    assert "nowhere_flt.fits" in json.loads(out)["error"]
+    assert "nowhere_flt.fits" in err
+
+
+def test_quality_tests_asked_for_in_the_environment_are_refused(mvm, tiny_exposures, tmp_path, monkeypatch):
+    monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
+    code, _, err = mvm("run", *tiny_exposures, "-o", tmp_path / "out")
+    assert code == 1
+    assert "MVM_QUALITY_TESTING" in err
+    assert not (tmp_path / "out").exists()
+
+
+def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which ``mvm`` is this command."""
+    prefix = f"mvm() {{ {sys.executable} -c 'from multivisit.cli import main; main()' \"$@\"; }}; "
+    return subprocess.run(
+        ["bash", "-c", prefix + command], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("mvm run {exposure} -o out 2>&-", 0),
+        ("mvm run {exposure} -o out >&- 2>&-", None),
+        ("mvm cells {exposure} >/dev/full", 1),
+        ("set -o pipefail; mvm cells {exposure} {exposure} | true", None),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_no_traceback(tiny_exposures, tmp_path, line, code):
+    finished = run_in_shell(line.format(exposure=tiny_exposures[0]), tmp_path)
+    assert "Traceback" not in finished.stderr
+    if code is not None:
+        assert finished.returncode == code
+    if "-o out" in line:
+        assert list((tmp_path / "out").glob("*.fits"))
+
+
+def test_being_told_to_stop_leaves_nothing_half_written(tmp_path):
+    program = "from multivisit.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "simulate", "eighteen", "-o", str(tmp_path / "out")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in err
+    assert all(
+        path.suffix == ".fits" and not path.name.startswith(".") for path in (tmp_path / "out").iterdir()
+    )

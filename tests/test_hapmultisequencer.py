@@ -129,3 +129,9 @@ def test_interruptions_are_not_swallowed(poller, tmp_path, monkeypatch):
 
 def test_the_module_offers_what_is_published():
     assert hapmultisequencer.__all__ == ["run_mvm_processing"]
+
+
+@pytest.mark.parametrize("nonsense", [None, 5, [None], "a\0b"])
+def test_nonsense_is_a_code_and_a_message_too(tmp_path, capsys, nonsense):
+    assert run_mvm_processing(nonsense, output_folder=tmp_path / "out") == 1
+    assert capsys.readouterr().out

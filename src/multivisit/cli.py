@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -29,7 +31,7 @@ app = typer.Typer(
     ),
 )
 
-_INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
 FilesArgument = Annotated[
@@ -276,10 +278,12 @@ def run(
     """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
     import logging
 
+    from multivisit.run.options import refuse_quality_testing
     from multivisit.run.report import result_as_dict, result_as_text
     from multivisit.run.sequencer import run as run_sequencer
     from multivisit.run.terminal import progress_on_terminal
 
+    refuse_quality_testing(os.environ)
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         _fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
@@ -311,7 +315,7 @@ def run(
 @app.command()
 def simulate(
     field: Annotated[
-        str, typer.Argument(help="A ready-made field (demo, tiny, eighteen) or a JSON specification.")
+        str, typer.Argument(help="A ready-made field (demo, tiny, small, eighteen) or a JSON specification.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the exposures.")] = Path(
         "exposures"
@@ -347,15 +351,39 @@ def simulate(
     typer.echo(f"truth catalog: {made.truth_path}")
 
 
+def _report_error(message: str, code: int) -> NoReturn:
+    """Say what went wrong in one line, as JSON on standard output too where that was asked for, and leave."""
+    if "--json" in sys.argv:
+        _print_json({"error": message, "exit_code": code})
+    typer.echo(f"mvm: error: {message}", err=True)
+    sys.exit(code)
+
+
+def _stop_cleanly(number: int, _frame: object) -> NoReturn:
+    """Turn a signal into an exit, so that temporary files are removed on the way out."""
+    raise SystemExit(128 + number)
+
+
 def main() -> None:
-    """Run the command line; every expected failure is one line and an exit code, never a traceback."""
+    """Run the command line; every failure is one line and an exit code, never a traceback."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _stop_cleanly)
     try:
         app()
     except MultivisitError as error:
-        typer.echo(f"mvm: error: {error}", err=True)
-        sys.exit(1)
+        _report_error(str(error), 1)
     except SystemExit as leaving:
-        # Typer turns Ctrl-C into this code without a word.
-        if leaving.code == _INTERRUPTED:
+        # Typer turns Ctrl-C into exit code 130 without a word.
+        if isinstance(leaving.code, int) and leaving.code > 128 and leaving.code != _BROKEN_PIPE:
             typer.echo("mvm: interrupted; nothing is half written", err=True)
         raise
+    except BrokenPipeError:
+        # Whoever read the output has left; Python must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(_BROKEN_PIPE)
+    except Exception as error:
+        if os.environ.get("MULTIVISIT_TRACEBACK"):
+            raise
+        text = f"{type(error).__name__}: {error}; MULTIVISIT_TRACEBACK=1 in the environment shows where"
+        _report_error(f"unexpected {text}", 1)

@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
-from multivisit.run.options import LayerMethod, ReturnCode, RunOptions
+from multivisit.run.options import (
+    LayerMethod,
+    ReturnCode,
+    RunOptions,
+    environment_switch,
+    refuse_quality_testing,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["run_mvm_processing"]
 
 log = logging.getLogger(__name__)
 
-_TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
-_FALSE_WORDS = frozenset({"off", "no", "false", "0"})
 _PHOTOMETRY_MODES = ("both", "aperture", "segment", "none")
 
 
@@ -101,15 +105,15 @@ def run_mvm_processing(
                 phot_mode=phot_mode,
                 custom_limits=custom_limits,
                 output_file_prefix=output_file_prefix,
-                quality_testing=_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
             )
+            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
                 layer_method=layer_method,
                 exposure_time_ratio=exp_limit,
-                include_small=_switch(os.environ, "MVM_INCLUDE_SMALL", default=True),
-                only_cte_corrected=_switch(os.environ, "MVM_ONLY_CTE", default=False),
+                include_small=environment_switch(os.environ, "MVM_INCLUDE_SMALL", default=True),
+                only_cte_corrected=environment_switch(os.environ, "MVM_ONLY_CTE", default=False),
                 published_conditions=published_conditions,
                 trim=trim,
                 context=context,
@@ -119,6 +123,10 @@ def run_mvm_processing(
         except MultivisitError as error:
             log.error("%s", error)
             return int(ReturnCode.ERROR)
+        except Exception:
+            # The published contract is a return code, whatever happens.
+            log.exception("multi-visit processing failed unexpectedly")
+            return int(ReturnCode.ERROR)
 
 
 def _as_paths(
@@ -127,20 +135,10 @@ def _as_paths(
     """One path stays one; a sequence becomes a tuple."""
     if isinstance(given, (str, os.PathLike)):
         return Path(given)
-    return tuple(Path(item) for item in given)
-
-
-def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
-    """Read an on/off environment variable; a word that is neither is an error."""
-    text = environment.get(name, "").strip().lower()
-    if not text:
-        return default
-    if text in _TRUE_WORDS:
-        return True
-    if text in _FALSE_WORDS:
-        return False
+    if isinstance(given, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in given):
+        return tuple(Path(item) for item in given)
     raise ParameterError(
-        f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
+        f"input_filename={given!r}: expected the name of a poller file, or a list of exposure files"
     )
 
 
@@ -153,7 +151,6 @@ def _refuse_what_is_not_offered(
     phot_mode: str,
     custom_limits: Sequence[float] | None,
     output_file_prefix: str | None,
-    quality_testing: bool,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
     if phot_mode not in _PHOTOMETRY_MODES:
@@ -166,7 +163,6 @@ def _refuse_what_is_not_offered(
         f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
         "custom_limits (custom mosaics)": custom_limits is not None,
         "output_file_prefix (custom mosaics)": output_file_prefix is not None,
-        "MVM_QUALITY_TESTING (quality tests)": quality_testing,
     }
     asked_for = [name for name, is_asked in refused.items() if is_asked]
     if asked_for:

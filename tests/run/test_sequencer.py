@@ -293,3 +293,22 @@ def test_inputs_are_not_changed(tiny_exposures, tmp_path):
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tiny_exposures[:2]}
     run(RunOptions(inputs=tuple(before), output_folder=tmp_path / "out", previews=False))
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
+
+
+def test_a_preview_that_cannot_be_written_does_not_lose_the_mosaic(tiny_exposures, tmp_path):
+    in_the_way = tmp_path / "out" / f"hst_{CELL}_wfc3_ir_f160w_all_drz.png"
+    in_the_way.mkdir(parents=True)
+    result = run(RunOptions(inputs=tuple(tiny_exposures), output_folder=tmp_path / "out"))
+    assert result.return_code == ReturnCode.SUCCESS
+    assert all(layer.status == "made" for layer in result.layers)
+    listed = (tmp_path / "out" / f"{CELL}_manifest.txt").read_text().split()
+    assert f"hst_{CELL}_wfc3_ir_f160w_all_drz.fits" in listed
+    assert in_the_way.name not in listed
+
+
+def test_records_that_cannot_be_written_do_not_lose_the_report(tiny_exposures, tmp_path):
+    (tmp_path / "out" / f"{CELL}_vetting.ecsv").mkdir(parents=True)
+    result = run(RunOptions(inputs=tuple(tiny_exposures), output_folder=tmp_path / "out", previews=False))
+    assert result.return_code == ReturnCode.ERROR
+    assert f"{CELL}_vetting.ecsv" in result.message
+    assert all(layer.status == "made" for layer in result.layers)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["LAYER_METHODS", "LayerMethod", "ReturnCode", "RunOptions"]
+from multivisit.errors import NotOfferedError, ParameterError
+
+__all__ = [
+    "LAYER_METHODS",
+    "LayerMethod",
+    "ReturnCode",
+    "RunOptions",
+    "environment_switch",
+    "refuse_quality_testing",
+]
+
+_TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
+_FALSE_WORDS = frozenset({"off", "no", "false", "0"})
 
 LayerMethod = Literal["all", "hard", "kmeans"]
 LAYER_METHODS: tuple[LayerMethod, ...] = ("all", "hard", "kmeans")
@@ -74,3 +87,57 @@ class RunOptions:
 
     log_level: int = 20
     """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""
+
+
+def environment_switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """Read an on/off variable.
+
+    Parameters
+    ----------
+    environment : mapping of str
+        The environment.
+    name : str
+        The variable.
+    default : bool
+        What it means when it is not set or blank.
+
+    Returns
+    -------
+    bool
+        Whether it is on.
+
+    Raises
+    ------
+    ParameterError
+        It is neither on nor off.
+    """
+    text = environment.get(name, "").strip().lower()
+    if not text:
+        return default
+    if text in _TRUE_WORDS:
+        return True
+    if text in _FALSE_WORDS:
+        return False
+    raise ParameterError(
+        f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
+    )
+
+
+def refuse_quality_testing(environment: Mapping[str, str]) -> None:
+    """Refuse the published quality tests, which this version does not have.
+
+    Parameters
+    ----------
+    environment : mapping of str
+        The environment.
+
+    Raises
+    ------
+    NotOfferedError
+        MVM_QUALITY_TESTING is on.
+    """
+    if environment_switch(environment, "MVM_QUALITY_TESTING", default=False):
+        raise NotOfferedError(
+            "this version of multivisit does not offer MVM_QUALITY_TESTING (quality tests). "
+            "Unset the variable to make the mosaics without them; nothing has been made."
+        )

@@ -192,15 +192,15 @@ def result_as_text(result: RunResult) -> str:
 
 
 def _refusals_as_text(vetting: Vetting) -> list[str]:
-    """Give a line for each exposure that was refused, or accepted with a remark."""
-    lines = []
+    """Give a line for each exposure that was refused, or accepted with a remark; sky cells share a line."""
+    lines: dict[str, None] = {}
     for record in vetting.records:
         detail = f" ({record.keyword} = {record.value})" if record.keyword else ""
         if not record.accepted:
-            lines.append(f"refused     {record.filename}: {record.reason}{detail}")
+            lines[f"refused     {record.filename}: {record.reason}{detail}"] = None
         elif record.reason:
-            lines.append(f"note        {record.filename}: {record.reason}{detail}")
-    return lines
+            lines[f"note        {record.filename}: {record.reason}{detail}"] = None
+    return list(lines)
 
 
 def _exposures(number: int) -> str:

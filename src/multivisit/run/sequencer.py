@@ -120,8 +120,15 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
-        files = write_records(options.output_folder, vetting, results, messages)
-    return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), plan.message)
+        message = plan.message
+        files: list[Path] = []
+        try:
+            files = write_records(options.output_folder, vetting, results, messages)
+        except ProductError as error:
+            # What has been made is told all the same.
+            log.error("%s", error)
+            code, message = code or ReturnCode.ERROR, "; ".join(filter(None, (message, str(error))))
+    return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
 
 
 def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
@@ -254,9 +261,12 @@ def _combine_and_write(
     product = write_layer(options.output_folder, layer, mosaic, grid, item.parameters)
     preview = None
     if options.previews:
-        preview = write_preview(
-            product.with_suffix(".png"), mosaic.science, grid, title=layer.product_basename
-        )
+        try:
+            preview = write_preview(
+                product.with_suffix(".png"), mosaic.science, grid, title=layer.product_basename
+            )
+        except ProductError as error:
+            log.warning("no preview: %s", error)
     return replace(
         base,
         product=product,

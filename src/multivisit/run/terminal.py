@@ -43,7 +43,7 @@ def progress_on_terminal() -> Iterator[Progress]:
     Progress
         What the work reports to.
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield NoProgress()
         return
     from rich.console import Console
