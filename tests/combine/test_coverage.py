@@ -14,6 +14,8 @@ from hypothesis.extra.numpy import arrays
 from multivisit.combine import coverage
 from multivisit.combine.coverage import PixelRuns, mosaic_statistics, polygon_runs
 
+SIDES = np.array([0.0, 0.0, 8.0, 8.0])
+
 
 def mask_of(runs: PixelRuns, shape: tuple[int, int]) -> Any:
     mask = np.zeros(shape, dtype=int)
@@ -110,6 +112,24 @@ def test_chunks_hold_each_observed_pixel_once(monkeypatch: pytest.MonkeyPatch) -
     found = mosaic_statistics([square, triangle], [1.0, 2.0], weight, 99)
     assert found.mean_weight == pytest.approx(weight[seen].mean())
     assert found.median_weight == np.median(weight[seen])
+
+
+@pytest.mark.parametrize("absurd", [1e12, 1e19, 1e300])
+def test_absurd_exposure_times_do_not_overflow(absurd: float) -> None:
+    left, right = (polygon_runs(x + np.array([0.0, 10, 10, 0]), SIDES, (9, 20)) for x in (0.0, 5.0))
+    found = mosaic_statistics([left, right, left], [absurd] * 3, np.ones((9, 20), np.float32), 180)
+    # Columns 0-4 are seen twice, 5-9 three times, 10-14 once.
+    assert found.mean_exposure_time == pytest.approx(2 * absurd)
+    assert found.median_exposure_time == pytest.approx(2 * absurd)
+    assert found.mean_exposures == 2.0
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_an_exposure_time_that_is_no_number_counts_as_0(unknown: float) -> None:
+    runs = polygon_runs(np.array([0.0, 10, 10, 0]), SIDES, (9, 20))
+    found = mosaic_statistics([runs, runs], [unknown, 30.0], np.ones((9, 20), np.float32), 180)
+    assert found.mean_exposure_time == 30.0
+    assert found.mean_exposures == 2.0
 
 
 def test_nothing_observed() -> None:

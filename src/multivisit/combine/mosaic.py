@@ -462,7 +462,9 @@ def _file_unit(chip: Chip) -> float:
 
 def _read(item: PreparedChip) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     try:
-        return item.chip.read_science(), item.chip.read_data_quality()
+        # Values beyond all measure may overflow in the unit: good_pixel_mask leaves them out.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return item.chip.read_science(), item.chip.read_data_quality()
     except (MultivisitError, OSError, ValueError) as error:
         raise _chip_error(item.exposure, item.chip, error) from error
 
