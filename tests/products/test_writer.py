@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import errno
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,6 +94,19 @@ def test_an_existing_product_is_replaced(tmp_path: Path, make_case: Any) -> None
     path = write_layer(tmp_path, *make_case().arguments())
     assert fits.getval(path, "HAPLEVEL") == 4
     assert products_in(tmp_path) == [NAME]
+
+
+@pytest.mark.parametrize("name", ["ü_flt.fits", "bad\udcfc_flt.fits", "two\nlines_flt.fits"])
+def test_exposures_may_have_any_name(tmp_path: Path, make_case: Any, make_exposure: Any, name: str) -> None:
+    exposure = dataclasses.replace(make_exposure(), filename=name)
+    path = write_layer(tmp_path, *make_case([exposure]).arguments(), history=[f"{name}: \udcfc\x07"])
+    plain = re.sub("[^a-z_.]", "?", name)
+    with fits.open(path, checksum=True) as hdus:
+        hdus.verify("exception")
+        assert hdus[0].header["D001DATA"] == f"{plain}[sci,1]"
+        assert ": ??" in str(hdus[0].header["HISTORY"])
+        assert hdus["HDRTAB"].data["FILENAME"][0] == plain
+        assert hdus["HDRTAB"].data["SVMROOTNAME"][0] == plain.rpartition("_")[0]
 
 
 def products_in(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from multivisit.products.keywords import (
     MEMBER_KEYWORDS,
     MULTIPLE,
     KeywordRule,
+    ascii_text,
     combine_keyword,
     member_value,
     put_all,
@@ -483,7 +484,7 @@ def _add_history(header: fits.Header, line: str) -> None:
     """Add a line of HISTORY, broken between words; continuations are indented."""
     import textwrap
 
-    text = line.encode("ascii", "replace").decode("ascii").replace("\n", " ")
+    text = ascii_text(line.expandtabs().replace("\n", " "))
     indent = " " * (len(text) - len(text.lstrip()))
     pieces = textwrap.wrap(
         text.strip(), _HISTORY_WIDTH, initial_indent=indent, subsequent_indent=indent + "    "

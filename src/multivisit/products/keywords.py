@@ -19,6 +19,7 @@ __all__ = [
     "MULTIPLE",
     "KeywordRule",
     "KeywordValue",
+    "ascii_text",
     "combine_keyword",
     "member_value",
     "plain_value",
@@ -121,9 +122,27 @@ def plain_value(value: object) -> KeywordValue | None:
     if isinstance(value, float | np.floating):
         return _finite(value)
     if isinstance(value, str):
-        text = value.strip().encode("ascii", "replace").decode("ascii")
-        return "".join(character if character.isprintable() else "?" for character in text) or None
+        return ascii_text(value.strip()) or None
     return None
+
+
+def ascii_text(text: str) -> str:
+    """Replace what a FITS file cannot hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text, for example the name of a file: it may have letters that are not ASCII, new lines, and
+        halves of surrogate pairs that stand for bytes of a name that is not in the system's encoding.
+
+    Returns
+    -------
+    str
+        Printable ASCII of the same length: ``?`` stands for every other character.
+    """
+    return "".join(
+        character if character.isascii() and character.isprintable() else "?" for character in text
+    )
 
 
 def member_value(header: fits.Header, keyword: str, *, keep_blank: bool = False) -> KeywordValue | None:
