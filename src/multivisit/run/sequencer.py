@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.progress import NoProgress, Progress
 from multivisit.run.records import prepare_folder, write_records, write_trailer
+from multivisit.run.report import chip_in_words, options_in_words
 from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     collecting = run_log(options.log_level) if messages is None else nullcontext(messages)
     with collecting as messages:
         log.info("multivisit %s, Python %s", __version__, platform.python_version())
-        log.info("asked for: %s", options)
+        for line in options_in_words(options):
+            log.info("%s", line)
         plan = plan_run(options, progress)
         prepare_folder(options.output_folder)
         for line in plan.vetting.text().splitlines():
@@ -238,7 +240,8 @@ def _combine_and_write(
 
     layer = item.layer
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
-    log.info("parameters: %s", item.parameters)
+    for name, value in item.parameters.model_dump(mode="json").items():
+        log.info("parameter %s = %s", name, value)
     exposures = [member.exposure for member in layer.members]
 
     label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
@@ -251,8 +254,9 @@ def _combine_and_write(
 
     mosaic = combine_layer(exposures, grid, item.parameters, progress=follow)
     for chip in mosaic.chips:
-        log.info("%s", chip)
-    log.info("%s", mosaic.statistics)
+        log.info("%s", chip_in_words(chip))
+    for name, value in asdict(mosaic.statistics).items():
+        log.info("%s: %.6g", name.replace("_", " "), value)
     in_mosaic = {chip.filename for chip in mosaic.chips if chip.n_used}
     used = [exposure for exposure in exposures if exposure.filename in in_mosaic]
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
