@@ -348,7 +348,7 @@ def test_json_nested_deeply_is_refused(depth: int, tmp_path: Path) -> None:
 
 def test_the_brightest_star_has_finite_pixels(tmp_path: Path) -> None:
     star = Source(180.26, 26.24, -5.0, spectral_slope=10.0)
-    exposure = ExposureSpecification("wfc3_ir", "f160w", 1e5, subarray=(64, 64))
+    exposure = ExposureSpecification("wfc3_ir", "f160w", 1e5, subarray=(160, 160))
     scene = SceneSpecification(n_stars=0, n_galaxies=0, sources=(star,))
     field = field_of(one_visit(exposure), scene=scene, noise=NoiseSpecification(saturation=False))
     (path,) = simulate_field(field, tmp_path).files
