@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 __all__ = [
+    "CHIP_KEYWORDS",
     "MEMBER_KEYWORDS",
     "MULTIPLE",
     "KeywordRule",
@@ -55,6 +56,9 @@ class KeywordRule:
     source: str = ""
     """The keyword in the members, where it is another one."""
 
+    different: KeywordValue = MULTIPLE
+    """What stands for ``multi`` where the members have different values."""
+
 
 MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
     "TARGET": (
@@ -67,6 +71,7 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
     "PROPOSAL": (
         KeywordRule("PROPOSID", "joined", "proposals"),
         KeywordRule("PINAME", "joined", "principal investigators", source="PR_INV_L"),
+        KeywordRule("LINENUM", "first", "the earliest exposure's line in its proposal"),
     ),
     "EXPOSURE": (
         KeywordRule("IMAGETYP", "first", "type of exposure"),
@@ -75,7 +80,13 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
         KeywordRule("OBSMODE", "multi", "operating mode"),
         KeywordRule("APERTURE", "multi", "aperture"),
         KeywordRule("PROPAPER", "multi", "proposed aperture"),
+        KeywordRule("POSTARG1", "first", "[arcsec] the earliest exposure's offset, detector axis 1"),
+        KeywordRule("POSTARG2", "first", "[arcsec] the earliest exposure's offset, detector axis 2"),
+        KeywordRule("PA_V3", "first", "[deg] position angle of V3, earliest exposure"),
         KeywordRule("SUBARRAY", "multi", "subarray (T) or full frame (F)"),
+        KeywordRule("SUBTYPE", "multi", "size or type of the subarray"),
+        KeywordRule("CRSPLIT", "multi", "number of cosmic-ray split exposures"),
+        KeywordRule("NRPTEXP", "multi", "number of repeat exposures in a set"),
         KeywordRule("FGSLOCK", "multi", "commanded FGS lock"),
         KeywordRule("SAMP_SEQ", "multi", "MultiAccum sequence"),
         KeywordRule("NSAMP", "multi", "number of MultiAccum samples"),
@@ -90,15 +101,35 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
     ),
     "CALIBRATION": (
         KeywordRule("CAL_VER", "multi", "version of the calibration software"),
+        KeywordRule("OPUS_VER", "multi", "version of the data processing software"),
+        KeywordRule("CSYS_VER", "multi", "version of the calibration system"),
+        KeywordRule("AWSYSVER", "multi", "version of the cloud infrastructure"),
+        KeywordRule("AWSDPVER", "multi", "version of the cloud data processing"),
+        KeywordRule("CRDS_VER", "multi", "version of the reference file software"),
+        KeywordRule("UPWCSVER", "multi", "version of the software that updated the WCS"),
+        KeywordRule("PYWCSVER", "multi", "version of the WCS library it used"),
         KeywordRule("IDCTAB", "multi", "distortion table"),
         KeywordRule("NPOLFILE", "multi", "table of the remaining distortion"),
         KeywordRule("D2IMFILE", "multi", "detector to image correction"),
+        KeywordRule("PCTECORR", "multi", "correction of the charge transfer efficiency"),
+        KeywordRule("PCTETAB", "multi", "table of that correction"),
         KeywordRule("IMPHTTAB", "multi", "table of the photometric calibration"),
         KeywordRule("CRDS_CTX", "multi", "set of reference files"),
         KeywordRule("SIMULATE", "first", "the exposures are simulated"),
     ),
 }
 """Keywords taken from the members' PRIMARY headers, by section of the product's header."""
+
+CHIP_KEYWORDS = (
+    KeywordRule("EXPNAME", "first", "rootname of the earliest exposure"),
+    KeywordRule("CCDCHIP", "multi", "CCD chip, -999 for several", different=-999),
+    KeywordRule("BINAXIS1", "multi", "binning along axis 1"),
+    KeywordRule("BINAXIS2", "multi", "binning along axis 2"),
+    KeywordRule("RA_APER", "first", "[deg] RA of the earliest exposure's aperture"),
+    KeywordRule("DEC_APER", "first", "[deg] declination of that aperture"),
+    KeywordRule("PA_APER", "first", "[deg] position angle of that aperture's y axis"),
+)
+"""Keywords taken from the headers of the members' chips into those of the mosaic's images."""
 
 
 def plain_value(value: object) -> KeywordValue | None:
@@ -201,7 +232,7 @@ def combine_keyword(rule: KeywordRule, headers: Iterable[fits.Header]) -> Keywor
         return values[0]
     different = dict.fromkeys(values)
     if rule.how == "multi":
-        return values[0] if len(different) == 1 else MULTIPLE
+        return values[0] if len(different) == 1 else rule.different
     return "; ".join(str(value) for value in sorted(different, key=_numbers_first))
 
 

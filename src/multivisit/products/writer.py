@@ -11,12 +11,11 @@ from multivisit.atomic import atomic_path
 from multivisit.products.fits_stream import FitsUnit, write_units
 from multivisit.products.header import (
     ProductDescription,
-    image_header,
     primary_header,
-    science_header,
     sky_warnings,
 )
 from multivisit.products.header_table import header_table
+from multivisit.products.image_header import image_header, science_header, weight_header
 from multivisit.products.members import combined_chips, combined_photometry, wcs_solutions
 
 if TYPE_CHECKING:
@@ -78,8 +77,6 @@ def write_layer(
         the mosaic has other chips or another shape than the layer and the grid.
     """
     path = Path(folder) / layer.product_filename
-    if s_region is None:
-        s_region = product_s_region(combined_chips(layer, mosaic.chips), grid)
     product = ProductDescription(
         layer=layer,
         mosaic=mosaic,
@@ -115,16 +112,7 @@ def product_units(product: ProductDescription) -> list[FitsUnit]:
     mosaic = product.mosaic
     extensions = [
         FitsUnit(science_header(product), mosaic.science),
-        FitsUnit(
-            image_header(
-                product,
-                "WHT",
-                mosaic.weight.shape,
-                bits=-32,
-                cards=[("WHTTYPE", product.parameters.final_wht_type, "what the weights are")],
-            ),
-            mosaic.weight,
-        ),
+        FitsUnit(weight_header(product), mosaic.weight),
     ]
     if mosaic.context is not None:
         extensions.append(
