@@ -46,9 +46,10 @@ class KeywordRule:
     keyword: str
     """The keyword, in the members and in the product."""
 
-    how: Literal["first", "multi", "joined"]
+    how: Literal["first", "multi", "joined", "zero"]
     """``first``: that of the earliest member that has one; ``multi``: the common value, or `MULTIPLE`;
-    ``joined``: all the different values, sorted, between semicolons."""
+    ``joined``: all the different values, sorted, between semicolons; ``zero``: 0.0 if any member has one (an
+    angle from North, which is up in a mosaic)."""
 
     comment: str
     """Comment in the product's header."""
@@ -82,11 +83,11 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
         KeywordRule("PROPAPER", "multi", "proposed aperture"),
         KeywordRule("POSTARG1", "first", "[arcsec] the earliest exposure's offset, detector axis 1"),
         KeywordRule("POSTARG2", "first", "[arcsec] the earliest exposure's offset, detector axis 2"),
-        KeywordRule("PA_V3", "first", "[deg] position angle of V3, earliest exposure"),
+        KeywordRule("PA_V3", "zero", "[deg] 0: North is up"),
         KeywordRule("SUBARRAY", "multi", "subarray (T) or full frame (F)"),
         KeywordRule("SUBTYPE", "multi", "size or type of the subarray"),
-        KeywordRule("CRSPLIT", "multi", "number of cosmic-ray split exposures"),
-        KeywordRule("NRPTEXP", "multi", "number of repeat exposures in a set"),
+        KeywordRule("CRSPLIT", "first", "number of cosmic-ray split exposures"),
+        KeywordRule("NRPTEXP", "first", "number of repeat exposures in a set"),
         KeywordRule("FGSLOCK", "multi", "commanded FGS lock"),
         KeywordRule("SAMP_SEQ", "multi", "MultiAccum sequence"),
         KeywordRule("NSAMP", "multi", "number of MultiAccum samples"),
@@ -123,11 +124,11 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
 CHIP_KEYWORDS = (
     KeywordRule("EXPNAME", "first", "rootname of the earliest exposure"),
     KeywordRule("CCDCHIP", "multi", "CCD chip, -999 for several", different=-999),
-    KeywordRule("BINAXIS1", "multi", "binning along axis 1"),
-    KeywordRule("BINAXIS2", "multi", "binning along axis 2"),
+    KeywordRule("BINAXIS1", "first", "binning along axis 1"),
+    KeywordRule("BINAXIS2", "first", "binning along axis 2"),
     KeywordRule("RA_APER", "first", "[deg] RA of the earliest exposure's aperture"),
     KeywordRule("DEC_APER", "first", "[deg] declination of that aperture"),
-    KeywordRule("PA_APER", "first", "[deg] position angle of that aperture's y axis"),
+    KeywordRule("PA_APER", "zero", "[deg] 0: North is up"),
 )
 """Keywords taken from the headers of the members' chips into those of the mosaic's images."""
 
@@ -230,6 +231,8 @@ def combine_keyword(rule: KeywordRule, headers: Iterable[fits.Header]) -> Keywor
         return None
     if rule.how == "first":
         return values[0]
+    if rule.how == "zero":
+        return 0.0
     different = dict.fromkeys(values)
     if rule.how == "multi":
         return values[0] if len(different) == 1 else rule.different
