@@ -70,6 +70,21 @@ def test_places_without_data_have_their_own_colour() -> None:
     assert np.all(observed == _NO_DATA, axis=2).sum() < 50
 
 
+@pytest.mark.parametrize("size", [300, 100])
+def test_places_without_weight_have_no_data_whatever_they_hold(size: int) -> None:
+    image = sky((300, 300))
+    weight = np.full(image.shape, 500.0, np.float32)
+    weight[:40] = weight[100:150, 100:200] = 0.0
+    filled, blank = image.copy(), image.copy()
+    filled[weight == 0], blank[weight == 0] = 0.0, np.nan
+    grid = grid_of(image.shape)
+    pictures = [
+        np.asarray(draw_preview(filled, grid, maximum_size=size, observed=weight)),
+        np.asarray(draw_preview(blank, grid, maximum_size=size)),
+    ]
+    np.testing.assert_array_equal(*pictures)
+
+
 def test_only_the_observed_part_is_shown() -> None:
     image = np.full((3000, 4000), np.nan, dtype=np.float32)
     image[1200:1700, 3000:3600] = sky((500, 600))

@@ -45,6 +45,7 @@ def write_preview(
     title: str = "",
     units: str = "electrons/s",
     maximum_size: int = MAXIMUM_SIZE,
+    observed: NDArray[Any] | None = None,
 ) -> Path:
     """Write a picture of a mosaic.
 
@@ -62,6 +63,9 @@ def write_preview(
         Units of the pixels, written behind the limits.
     maximum_size : int, optional
         Pixels along the longer side of the picture at most.
+    observed : ndarray, optional
+        Anything but 0 where there are data, shape (ny, nx): the weights. For mosaics that have a number, not
+        NaN, where there are no data.
 
     Returns
     -------
@@ -73,7 +77,9 @@ def write_preview(
     ProductError
         If the file cannot be written; nothing is left then.
     """
-    picture = draw_preview(science, grid, title=title, units=units, maximum_size=maximum_size)
+    picture = draw_preview(
+        science, grid, title=title, units=units, maximum_size=maximum_size, observed=observed
+    )
     with atomic_path(path) as temporary:
         picture.save(temporary, format="PNG")
     return Path(path)
@@ -86,6 +92,7 @@ def draw_preview(
     title: str = "",
     units: str = "electrons/s",
     maximum_size: int = MAXIMUM_SIZE,
+    observed: NDArray[Any] | None = None,
 ) -> Image:
     """Draw a picture of a mosaic.
 
@@ -105,6 +112,9 @@ def draw_preview(
         Units of the pixels, written behind the limits.
     maximum_size : int, optional
         Pixels along the longer side of the picture at most.
+    observed : ndarray, optional
+        Anything but 0 where there are data, shape (ny, nx): the weights. For mosaics that have a number, not
+        NaN, where there are no data.
 
     Returns
     -------
@@ -113,11 +123,11 @@ def draw_preview(
     """
     from PIL import Image
 
-    area = observed_area(science)
+    area = observed_area(science, observed)
     longest = max(area.shape)
     reduction = max(1, math.ceil(longest / maximum_size))
     enlargement = max(1, min(_LEAST_SIZE, maximum_size) // longest)
-    means = block_mean(science, area, reduction)
+    means = block_mean(science, area, reduction, observed)
     stretch = find_stretch(means)
     colours = _colours(stretch.brightness(fill_small_holes(means)))
     picture = Image.fromarray(colours)

@@ -41,13 +41,15 @@ class PictureArea:
     """Rows, columns."""
 
 
-def observed_area(science: NDArray[Any]) -> PictureArea:
+def observed_area(science: NDArray[Any], observed: NDArray[Any] | None = None) -> PictureArea:
     """Find the box around all pixels with data, with a small margin.
 
     Parameters
     ----------
     science : ndarray
         Image, shape (ny, nx); NaN where there are no data.
+    observed : ndarray, optional
+        Anything but 0 where there are data, same shape: the weights.
 
     Returns
     -------
@@ -58,9 +60,9 @@ def observed_area(science: NDArray[Any]) -> PictureArea:
     rows = np.zeros(ny, dtype=bool)
     columns = np.zeros(nx, dtype=bool)
     for first, block in _row_blocks(science, 1):
-        observed = np.isfinite(block)
-        rows[first : first + len(block)] = observed.any(axis=1)
-        columns |= observed.any(axis=0)
+        has_data = _has_data(block, None if observed is None else observed[first : first + len(block)])
+        rows[first : first + len(block)] = has_data.any(axis=1)
+        columns |= has_data.any(axis=0)
     if not rows.any():
         return PictureArea(0, 0, (ny, nx))
     margin = 1 + int(_MARGIN * max(np.count_nonzero(rows), np.count_nonzero(columns)))
@@ -75,7 +77,15 @@ def _span(observed: NDArray[np.bool_], margin: int) -> tuple[int, int]:
     return max(0, int(places[0]) - margin), min(observed.size, int(places[-1]) + 1 + margin)
 
 
-def block_mean(science: NDArray[Any], area: PictureArea, factor: int) -> NDArray[np.float32]:
+def _has_data(science: NDArray[Any], observed: NDArray[Any] | None) -> NDArray[np.bool_]:
+    """Which pixels have data."""
+    finite: NDArray[np.bool_] = np.isfinite(science)
+    return finite if observed is None else finite & (observed != 0)
+
+
+def block_mean(
+    science: NDArray[Any], area: PictureArea, factor: int, observed: NDArray[Any] | None = None
+) -> NDArray[np.float32]:
     """Average blocks of pixels, leaving out those without data.
 
     Parameters
@@ -86,27 +96,32 @@ def block_mean(science: NDArray[Any], area: PictureArea, factor: int) -> NDArray
         The part of it to take.
     factor : int
         Pixels along a side of a block; the last blocks of a row or column may be smaller.
+    observed : ndarray, optional
+        As for `observed_area`.
 
     Returns
     -------
     ndarray of float32
         Means, NaN where no pixel of a block has data.
     """
-    part = science[
-        area.first_row : area.first_row + area.shape[0], area.first_column : area.first_column + area.shape[1]
-    ]
+    inside = (
+        slice(area.first_row, area.first_row + area.shape[0]),
+        slice(area.first_column, area.first_column + area.shape[1]),
+    )
+    part = science[inside]
+    part_observed = None if observed is None else observed[inside]
     if factor == 1:
         means = part.astype(np.float32)
-        means[~np.isfinite(means)] = np.nan
+        means[~_has_data(means, part_observed)] = np.nan
         return means
     starts = np.arange(0, area.shape[1], factor)
     means = np.full((-(-area.shape[0] // factor), starts.size), np.nan, dtype=np.float32)
     for first, block in _row_blocks(part, factor):
-        observed = np.isfinite(block)
+        seen = _has_data(block, None if part_observed is None else part_observed[first : first + len(block)])
         rows = np.arange(0, len(block), factor)
-        values = np.where(observed, block, 0.0)
+        values = np.where(seen, block, 0.0)
         sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0, dtype=np.float64), starts, axis=1)
-        counts = np.add.reduceat(np.add.reduceat(observed, rows, axis=0, dtype=np.int64), starts, axis=1)
+        counts = np.add.reduceat(np.add.reduceat(seen, rows, axis=0, dtype=np.int64), starts, axis=1)
         target = means[first // factor : first // factor + len(rows)]
         np.divide(sums, counts, out=target, where=counts > 0, casting="unsafe")
     return means

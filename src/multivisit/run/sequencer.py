@@ -267,7 +267,11 @@ def _combine_and_write(
     if options.previews:
         try:
             preview = write_preview(
-                product.with_suffix(".png"), mosaic.science, grid, title=layer.product_basename
+                product.with_suffix(".png"),
+                mosaic.science,
+                grid,
+                title=layer.product_basename,
+                observed=mosaic.weight,
             )
         except ProductError as error:
             log.warning("no preview: %s", error)
