@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs format clean
+.PHONY: help demo test lint docs format sanitize clean
 
 help:
 	@echo "make demo    make mosaics of simulated and real exposures in demo-output/"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    style, types and import order alone"
 	@echo "make docs    build the documentation in docs/_build/html"
 	@echo "make format  put the code into the project's style"
+	@echo "make sanitize  run the tests of the drizzle kernel under address and undefined-behaviour sanitizers"
 	@echo "make clean   remove .venv and everything that was built"
 
 demo: $(VENV)/demo.stamp
@@ -42,6 +43,9 @@ format: $(VENV)/test.stamp
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
+sanitize: $(VENV)/test.stamp
+	@tests/sanitize_kernel.sh $(CURDIR)/$(BIN)/python
+
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "multivisit needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>/dev/null || echo not found)." >&2; \
@@ -53,16 +57,19 @@ $(VENV)/made.stamp:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-$(VENV)/demo.stamp: pyproject.toml $(VENV)/made.stamp
+KERNEL := $(wildcard src/multivisit/combine/_kernel*.[ch])
+
+$(VENV)/demo.stamp: pyproject.toml $(KERNEL) $(VENV)/made.stamp
 	@echo "Installing multivisit and the demo's data into $(VENV) (a minute or two) ..."
 	@$(PIP) install --editable ".[demo]"
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml $(VENV)/made.stamp
+$(VENV)/test.stamp: pyproject.toml $(KERNEL) $(VENV)/made.stamp
 	@echo "Installing multivisit and its development tools into $(VENV) (a minute or two) ..."
 	@$(PIP) install --editable ".[test,lint,docs]"
 	@touch $@
 
 clean:
 	rm -rf $(VENV) demo-output docs/_build docs/api build dist src/*.egg-info
+	rm -f src/multivisit/combine/_kernel*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

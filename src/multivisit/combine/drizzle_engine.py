@@ -17,6 +17,8 @@ from multivisit.errors import ParameterError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from multivisit.exposures.pixel_map import PixelMap
+
 __all__ = ["KERNELS", "DrizzleEngine", "Engine", "PixelCoordinates"]
 
 KERNELS = ("square", "point", "turbo", "gaussian", "lanczos2", "lanczos3")
@@ -52,7 +54,7 @@ class Engine(Protocol):
         self,
         science: NDArray[np.float32],
         weight: NDArray[np.float32],
-        pixel_map: PixelCoordinates,
+        pixel_map: PixelMap,
         scale_ratio: float,
         chip_number: int,
     ) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multivisit.combine.coverage import MosaicStatistics, PixelRuns, mosaic_statistics, polygon_runs
-from multivisit.combine.drizzle_engine import DrizzleEngine
+from multivisit.combine.kernel_engine import make_engine
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import SkyStatistic, patch_spacing
 from multivisit.combine.weights import (
@@ -202,7 +202,7 @@ def combine_layer(
         If a chip cannot be read or mapped, no exposure falls in the grid, or no good pixel does.
     """
     n_chips = sum(len(exposure.chips) for exposure in members)
-    engine = DrizzleEngine(
+    engine = make_engine(
         grid.shape,
         kernel=parameters.final_kernel,
         pixfrac=parameters.final_pixfrac,

@@ -1,0 +1,705 @@
+/* The drizzle kernels square, turbo and point for chips whose pixel map is a polynomial plus knots.
+ *
+ * One Python extension module without dependencies; arrays come in through the buffer protocol.  The loops over
+ * pixels are in _kernel_body.h, built here for each instruction set that the compiler knows, and chosen when
+ * the module is used.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "_kernel.h"
+
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* Limits that only guard divisions, in output pixels (and their square). */
+#define SMALLEST_STEP 1e-9f
+#define SMALLEST_AREA 1e-15f
+
+/* How many chip rows ahead memory is asked for. */
+#define ROWS_AHEAD 4
+#define INPUT_ROWS_AHEAD 6
+
+typedef float Vector4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float Vector8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t Flags4 __attribute__((vector_size(16), aligned(4), may_alias));
+
+typedef float Vector16 __attribute__((vector_size(64), aligned(4), may_alias));
+
+/* Rearrangements of numbers; within each quarter of 16, pairs and halves are joined in turn from two vectors. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define TWICE(v) __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3)
+#define LOW_PAIRS(v, w)                                                                                       \
+    __builtin_shufflevector(v, w, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH_PAIRS(v, w)                                                                                      \
+    __builtin_shufflevector(v, w, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_HALVES(v, w)                                                                                      \
+    __builtin_shufflevector(v, w, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_HALVES(v, w)                                                                                     \
+    __builtin_shufflevector(v, w, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#else
+typedef int32_t Order16 __attribute__((vector_size(64)));
+#define TWICE(v) ((Vector8){(v)[0], (v)[0], (v)[1], (v)[1], (v)[2], (v)[2], (v)[3], (v)[3]})
+#define LOW_PAIRS(v, w)                                                                                       \
+    __builtin_shuffle(v, w, (Order16){0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29})
+#define HIGH_PAIRS(v, w)                                                                                      \
+    __builtin_shuffle(v, w, (Order16){2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31})
+#define LOW_HALVES(v, w)                                                                                      \
+    __builtin_shuffle(v, w, (Order16){0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29})
+#define HIGH_HALVES(v, w)                                                                                     \
+    __builtin_shuffle(v, w, (Order16){2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31})
+#endif
+
+/* The pixel of a block whose shares are in a place of `packed`, and the other way round. */
+#define PIXEL_AT(place) (((place) & ~15) | ((place) & 3) << 2 | ((place) >> 2 & 3))
+
+/* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic. */
+static int all_finite(const double *values, ptrdiff_t n)
+{
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        finite &= (bits >> 52 & 0x7ff) != 0x7ff;
+    }
+    return finite;
+}
+
+/* ------------------------------------------------------------------ the pixel map */
+
+/* Find the interval of increasing knots that holds a position, and how far along it is (0 to 1). */
+static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, double *fraction)
+{
+    ptrdiff_t low = 0, high = n - 1;
+    while (high - low > 1) {
+        const ptrdiff_t middle = (low + high) / 2;
+        if (knots[middle] <= position)
+            low = middle;
+        else
+            high = middle;
+    }
+    const double along = (position - knots[low]) / (knots[low + 1] - knots[low]);
+    *fraction = MIN(MAX(along, 0.0), 1.0);
+    return low;
+}
+
+void row_map_at(const PixelMap *map, double y, RowMap *row)
+{
+    const double t = (y - map->centre[1]) / map->half_size[1];
+    const ptrdiff_t n = map->terms;
+    for (int axis = 0; axis < 2; axis++) {
+        const double *coefficients = map->coefficients + axis * n * n;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            double sum = 0.0;
+            for (ptrdiff_t j = n - 1; j >= 0; j--)
+                sum = sum * t + coefficients[j * n + i];
+            row->coefficients[axis][i] = sum;
+        }
+    }
+    row->knot_row = 0;
+    row->knot_fraction = 0.0;
+    if (map->n_y_knots > 0)
+        row->knot_row = find_knot(map->y_knots, map->n_y_knots, y, &row->knot_fraction);
+}
+
+static double side_position(const Side *side, ptrdiff_t k)
+{
+    return (double)(side->first_column + MIN(k, side->last_position)) + side->offset;
+}
+
+void start_side(const PixelMap *map, Side *side, ptrdiff_t first_column, ptrdiff_t last_position, double offset)
+{
+    side->offset = offset;
+    side->first_column = first_column;
+    side->last_position = last_position;
+    side->knot_row = -1;
+    for (ptrdiff_t k = 0; k < POSITIONS; k++)
+        side->argument[k] = (side_position(side, k) - map->centre[0]) / map->half_size[0];
+}
+
+void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row)
+{
+    const ptrdiff_t n = map->n_x_knots;
+    for (ptrdiff_t k = 0; k < POSITIONS; k++) {
+        double fraction;
+        const ptrdiff_t i = find_knot(map->x_knots, n, side_position(side, k), &fraction);
+        for (int axis = 0; axis < 2; axis++) {
+            const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + i;
+            const double *high = low + n;
+            const double below = low[0] + fraction * (low[1] - low[0]);
+            const double above = high[0] + fraction * (high[1] - high[0]);
+            side->residual[axis][k] = below;
+            side->residual_step[axis][k] = above - below;
+        }
+    }
+    side->knot_row = knot_row;
+}
+
+/* Largest absolute value of a polynomial's second derivative along x (or y) on the chip, or of itself,
+ * bounded by the sum of its terms. */
+static double polynomial_bound(const PixelMap *map, int axis, int x_derivative, int y_derivative,
+                               const double largest[2])
+{
+    const ptrdiff_t n = map->terms;
+    double bound = 0.0;
+    for (ptrdiff_t j = y_derivative; j < n; j++) {
+        for (ptrdiff_t i = x_derivative; i < n; i++) {
+            double term = fabs(map->coefficients[(axis * n + j) * n + i]);
+            term *= pow(largest[0], (double)(i - x_derivative)) * pow(largest[1], (double)(j - y_derivative));
+            if (x_derivative == 2)
+                term *= (double)(i * (i - 1)) / (map->half_size[0] * map->half_size[0]);
+            if (y_derivative == 2)
+                term *= (double)(j * (j - 1)) / (map->half_size[1] * map->half_size[1]);
+            bound += term;
+        }
+    }
+    return bound;
+}
+
+/* Bounds of the map on a chip: of its values, and of its distance from bilinear interpolation between the
+ * corners of a patch. */
+static void map_bounds(const PixelMap *map, const Chip *chip, double *largest_value, double *bend)
+{
+    const double size[2] = {(double)chip->columns, (double)chip->rows};
+    double largest[2], residual = 0.0;
+    for (int axis = 0; axis < 2; axis++) {
+        const double low = (-0.5 - map->centre[axis]) / map->half_size[axis];
+        const double high = (size[axis] - 0.5 - map->centre[axis]) / map->half_size[axis];
+        largest[axis] = MAX(fabs(low), fabs(high));
+    }
+    for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
+        residual = MAX(residual, fabs(map->residual[i]));
+    *largest_value = 0.0;
+    *bend = 0.0;
+    for (int axis = 0; axis < 2; axis++) {
+        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * BLOCK * BLOCK / 8.0;
+        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * PATCH_ROWS * PATCH_ROWS / 8.0;
+        *bend = MAX(*bend, along_x + along_y + residual);
+        *largest_value = MAX(*largest_value, polynomial_bound(map, axis, 0, 0, largest) + residual);
+    }
+}
+
+/* ------------------------------------------------------------------ slow path */
+
+/* Integral of min(max(y, bottom), bottom + 1) - bottom along an edge, for the part with 0 <= x - left <= 1. */
+static double edge_integral(double x0, double y0, double x1, double y1, double left, double bottom)
+{
+    double sign = 1.0;
+    if (x0 > x1) {
+        const double x = x0, y = y0;
+        x0 = x1, y0 = y1, x1 = x, y1 = y;
+        sign = -1.0;
+    }
+    const double from = MAX(x0, left), to = MIN(x1, left + 1.0);
+    if (from >= to)
+        return 0.0;
+    const double slope = (y1 - y0) / (x1 - x0);
+    const double y_from = y0 + slope * (from - x0) - bottom, y_to = y0 + slope * (to - x0) - bottom;
+    const double low = MIN(y_from, y_to), high = MAX(y_from, y_to);
+    const double climb = high - low;
+    if (high <= 0.0)
+        return 0.0;
+    if (low >= 1.0)
+        return sign * (to - from);
+    /* Heights 0 to 1 are crossed in the part of the width that `inner` is of the climb. */
+    const double inner_low = MAX(low, 0.0), inner_high = MIN(high, 1.0);
+    if (climb <= 0.0)
+        return sign * (to - from) * inner_low;
+    const double inside = 0.5 * (inner_low + inner_high) * (inner_high - inner_low);
+    const double above = high - inner_high;
+    return sign * (to - from) * (inside + above) / climb;
+}
+
+double share_of_pixel(const double x[4], const double y[4], double left, double bottom)
+{
+    double area = 0.0, total = 0.0;
+    for (int e = 0; e < 4; e++) {
+        const int next = (e + 1) % 4;
+        area += edge_integral(x[e], y[e], x[next], y[next], left, bottom);
+        total += 0.5 * (x[next] - x[e]) * (y[next] + y[e]);
+    }
+    return fabs(total) > (double)SMALLEST_AREA ? area / total : 0.0;
+}
+
+/* ------------------------------------------------------------------ builds for instruction sets */
+
+#define NAME(function) function##_portable
+#include "_kernel_body.h"
+#undef NAME
+
+#if defined(__x86_64__) && !defined(MULTIVISIT_PORTABLE_ONLY)
+#define HAVE_X86_BUILDS 1
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+#define NAME(function) function##_avx2
+#include "_kernel_body.h"
+#undef NAME
+#ifdef __clang__
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),         \
+                             apply_to = function)
+#else
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
+#endif
+#define NAME(function) function##_avx512
+#include "_kernel_body.h"
+#undef NAME
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
+
+typedef struct {
+    const char *name;
+    ptrdiff_t (*add_chip)(const Job *job);
+    void (*divide)(const float *sums, ptrdiff_t n, float fill, float *science, float *weight);
+} Build;
+
+/* The builds that this processor can run, best first. */
+static Build usable_builds[3];
+static int n_usable_builds;
+
+static void find_usable_builds(void)
+{
+    n_usable_builds = 0;
+#ifdef HAVE_X86_BUILDS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+        && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        usable_builds[n_usable_builds++] = (Build){"avx512", add_chip_avx512, divide_avx512};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        usable_builds[n_usable_builds++] = (Build){"avx2", add_chip_avx2, divide_avx2};
+#endif
+    usable_builds[n_usable_builds++] = (Build){"portable", add_chip_portable, divide_portable};
+}
+
+/* Find a build by name, the best one for NULL; sets a ValueError if there is none. */
+static const Build *find_build(const char *name)
+{
+    if (name == NULL)
+        return &usable_builds[0];
+    for (int i = 0; i < n_usable_builds; i++) {
+        if (strcmp(usable_builds[i].name, name) == 0)
+            return &usable_builds[i];
+    }
+    PyErr_Format(PyExc_ValueError, "instruction set %s is not among INSTRUCTION_SETS", name);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ a call */
+
+static void *allocate(size_t size)
+{
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, size > 0 ? size : 64) == 0 ? memory : NULL;
+}
+
+static void map_position(const PixelMap *map, double x, double y, double out[2])
+{
+    RowMap row;
+    row_map_at(map, y, &row);
+    const double s = (x - map->centre[0]) / map->half_size[0];
+    for (int axis = 0; axis < 2; axis++) {
+        out[axis] = 0.0;
+        for (ptrdiff_t i = map->terms - 1; i >= 0; i--)
+            out[axis] = out[axis] * s + row.coefficients[axis][i];
+    }
+}
+
+/* Mark the patches of the chip that can reach the window; gives their number. */
+static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Window *window, double margin,
+                              unsigned char *patches)
+{
+    const ptrdiff_t n_x = (chip->columns + BLOCK - 1) / BLOCK, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
+    const double low[2] = {(double)window->first_column - 0.5 - margin,
+                           (double)window->first_row - 0.5 - margin};
+    const double high[2] = {(double)(window->first_column + window->columns) - 0.5 + margin,
+                            (double)(window->first_row + window->rows) - 0.5 + margin};
+    ptrdiff_t n_marked = 0;
+    for (ptrdiff_t j = 0; j < n_y; j++) {
+        for (ptrdiff_t i = 0; i < n_x; i++) {
+            int left = 0, right = 0, below = 0, above = 0;
+            for (int corner = 0; corner < 4; corner++) {
+                const ptrdiff_t column = MIN((i + corner % 2) * BLOCK, chip->columns);
+                const ptrdiff_t row = MIN((j + corner / 2) * PATCH_ROWS, chip->rows);
+                double position[2];
+                map_position(map, (double)column - 0.5, (double)row - 0.5, position);
+                left += position[0] < low[0];
+                right += position[0] > high[0];
+                below += position[1] < low[1];
+                above += position[1] > high[1];
+            }
+            const int reaches = left < 4 && right < 4 && below < 4 && above < 4;
+            patches[j * n_x + i] = (unsigned char)reaches;
+            n_marked += reaches;
+        }
+    }
+    return n_marked;
+}
+
+/* Fill in the maps of the chip rows of patches that reach the window. */
+static void fill_row_maps(const Job *job, RowMap *row_maps, RowMap *middle_row_maps)
+{
+    const ptrdiff_t n_x = (job->chip->columns + BLOCK - 1) / BLOCK;
+    const double half = job->drop->half_width;
+    for (ptrdiff_t row = 0; row < job->chip->rows; row++) {
+        if (memchr(job->patches + row / PATCH_ROWS * n_x, 1, (size_t)n_x) == NULL)
+            continue;
+        row_map_at(job->map, (double)row, &middle_row_maps[row]);
+        if (job->drop->shape != KERNEL_SQUARE)
+            continue;
+        row_map_at(job->map, (double)row - half, &row_maps[row * job->edge_step]);
+        row_map_at(job->map, (double)row + half, &row_maps[row * job->edge_step + 1]);
+    }
+}
+
+/* Add a chip to a window; -1 if memory runs out. */
+static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
+                         const Drop *drop, double bend)
+{
+    const ptrdiff_t n_patches =
+        ((chip->columns + BLOCK - 1) / BLOCK) * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
+    Job job = {map, chip, window, drop, NULL, NULL, NULL, 1, NULL};
+    job.edge_step = drop->shape == KERNEL_SQUARE && drop->half_width == 0.5 ? 1 : 2;
+    const double margin = bend + 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
+    const size_t n_rows = (size_t)chip->rows;
+    const size_t n_edges = drop->shape == KERNEL_SQUARE ? n_rows * (size_t)job.edge_step + 1 : 0;
+    unsigned char *patches = malloc((size_t)n_patches);
+    RowMap *row_maps = NULL, *middle_row_maps = NULL;
+    ptrdiff_t n_used = -1;
+    if (patches == NULL)
+        return -1;
+    if (mark_patches(map, chip, window, margin, patches) == 0) {
+        n_used = 0;
+        goto done;
+    }
+    row_maps = allocate(n_edges * sizeof(RowMap));
+    middle_row_maps = allocate(n_rows * sizeof(RowMap));
+    job.workspace = allocate(sizeof(Workspace));
+    if (row_maps == NULL || middle_row_maps == NULL || job.workspace == NULL)
+        goto done;
+    memset(job.workspace, 0, sizeof(Workspace));
+    job.patches = patches;
+    job.row_maps = row_maps;
+    job.middle_row_maps = middle_row_maps;
+    fill_row_maps(&job, row_maps, middle_row_maps);
+    n_used = build->add_chip(&job);
+done:
+    free(patches);
+    free(row_maps);
+    free(middle_row_maps);
+    free(job.workspace);
+    return n_used;
+}
+
+/* ------------------------------------------------------------------ Python */
+
+/* Buffers held during a call, released together. */
+typedef struct {
+    Py_buffer views[16];
+    int n;
+} Buffers;
+
+static void release_buffers(Buffers *buffers)
+{
+    for (int i = 0; i < buffers->n; i++)
+        PyBuffer_Release(&buffers->views[i]);
+    buffers->n = 0;
+}
+
+/* Get a C-contiguous array of a type ('f', 'd' or 'i') and number of dimensions; NULL with an exception. */
+static Py_buffer *get_array(Buffers *buffers, PyObject *object, const char *name, char type, int n_dimensions,
+                            int writable)
+{
+    Py_buffer *view = &buffers->views[buffers->n];
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object, view, flags) < 0)
+        return NULL;
+    buffers->n++;
+    const char *format = view->format != NULL ? view->format : "B";
+    const Py_ssize_t size = type == 'd' ? 8 : 4;
+    const int same_type = strlen(format) == 1
+                          && (*format == type || (type == 'i' && *format == 'l')) && view->itemsize == size;
+    if (!same_type || view->ndim != n_dimensions) {
+        PyErr_Format(PyExc_ValueError, "%s: found %d dimensions of type '%s', expected %d of type '%c'", name,
+                     view->ndim, format, n_dimensions, type);
+        return NULL;
+    }
+    return view;
+}
+
+static int check_shape(const Py_buffer *view, const char *name, Py_ssize_t rows, Py_ssize_t columns)
+{
+    if (view->shape[0] == rows && view->shape[1] == columns)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "%s: found shape (%zd, %zd), expected (%zd, %zd)", name, view->shape[0],
+                 view->shape[1], rows, columns);
+    return 0;
+}
+
+/* Get a plane of a given shape, or NULL for None; `*failed` tells an exception from that. */
+static void *get_plane(Buffers *buffers, PyObject *object, const char *name, char type, int writable,
+                       Py_ssize_t rows, Py_ssize_t columns, int *failed)
+{
+    if (object == Py_None)
+        return NULL;
+    Py_buffer *view = get_array(buffers, object, name, type, 2, writable);
+    if (view != NULL && check_shape(view, name, rows, columns))
+        return view->buf;
+    *failed = 1;
+    return NULL;
+}
+
+static int increasing(const double *knots, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 1; i < n; i++) {
+        if (!(knots[i] > knots[i - 1]))
+            return 0;
+    }
+    return 1;
+}
+
+/* Read a PixelMap's arrays: (coefficients, x_knots, y_knots, residual). */
+static int get_map(Buffers *buffers, PyObject *arrays[4], PixelMap *map)
+{
+    const Py_buffer *coefficients = get_array(buffers, arrays[0], "coefficients", 'd', 3, 0);
+    if (coefficients == NULL)
+        return 0;
+    map->terms = coefficients->shape[1];
+    if (coefficients->shape[0] != 2 || map->terms != coefficients->shape[2] || map->terms < 1
+        || map->terms > LARGEST_DEGREE + 1) {
+        PyErr_Format(PyExc_ValueError, "coefficients: expected shape (2, n, n) with n up to %d",
+                     LARGEST_DEGREE + 1);
+        return 0;
+    }
+    map->coefficients = coefficients->buf;
+    const Py_buffer *x = get_array(buffers, arrays[1], "x_knots", 'd', 1, 0);
+    const Py_buffer *y = x == NULL ? NULL : get_array(buffers, arrays[2], "y_knots", 'd', 1, 0);
+    const Py_buffer *residual = y == NULL ? NULL : get_array(buffers, arrays[3], "residual", 'd', 3, 0);
+    if (residual == NULL)
+        return 0;
+    map->n_x_knots = x->shape[0];
+    map->n_y_knots = y->shape[0];
+    map->x_knots = x->buf;
+    map->y_knots = y->buf;
+    map->residual = residual->buf;
+    const int none = map->n_x_knots == 0 && map->n_y_knots == 0;
+    if ((!none && (map->n_x_knots < 2 || map->n_y_knots < 2)) || residual->shape[0] != 2
+        || residual->shape[1] != map->n_y_knots || residual->shape[2] != map->n_x_knots
+        || !increasing(map->x_knots, map->n_x_knots) || !increasing(map->y_knots, map->n_y_knots)) {
+        PyErr_SetString(PyExc_ValueError, "x_knots, y_knots: expected none or at least two increasing ones "
+                                          "each, and a residual of shape (2, y knots, x knots)");
+        return 0;
+    }
+    return 1;
+}
+
+static int get_drop(const char *kernel, double pixfrac, double scale_ratio, Drop *drop)
+{
+    const double numbers[2] = {pixfrac, scale_ratio};
+    if (!all_finite(numbers, 2) || pixfrac <= 0.0 || pixfrac > 1.0 || scale_ratio <= 0.0
+        || scale_ratio >= LARGEST_POSITION) {
+        PyErr_SetString(PyExc_ValueError, "expected 0 < pixfrac <= 1 and a positive scale_ratio");
+        return 0;
+    }
+    drop->half_width = 0.5 * pixfrac;
+    if (strcmp(kernel, "square") == 0) {
+        drop->shape = KERNEL_SQUARE;
+    } else if (strcmp(kernel, "turbo") == 0) {
+        drop->shape = KERNEL_TURBO;
+        drop->half_width /= scale_ratio;
+    } else if (strcmp(kernel, "point") == 0) {
+        drop->shape = KERNEL_POINT;
+    } else {
+        PyErr_Format(PyExc_ValueError, "kernel: found %s, expected square, turbo or point", kernel);
+        return 0;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(add_chip_doc,
+             "add_chip(science, weight, coefficients, x_knots, y_knots, residual, centre, half_size, sums, origin,"
+             " kernel, pixfrac, scale_ratio, context=None, context_bit=0, variance=None, variance_sums=None,"
+             " quality=None, quality_flags=None, instruction_set=None)\n--\n\n"
+             "Add a chip to a window of the output; see multivisit.combine.kernel_engine.add_chip_to_rows.");
+
+static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, PyObject *keywords)
+{
+    static char *names[] = {"science", "weight", "coefficients", "x_knots", "y_knots", "residual", "centre",
+                            "half_size", "sums", "origin", "kernel", "pixfrac", "scale_ratio", "context",
+                            "context_bit", "variance", "variance_sums", "quality", "quality_flags",
+                            "instruction_set", NULL};
+    PyObject *science, *weight, *arrays[4], *sums, *context = Py_None, *variance = Py_None;
+    PyObject *variance_sums = Py_None, *quality = Py_None, *quality_flags = Py_None;
+    PixelMap map = {0};
+    Chip chip = {0};
+    Window window = {0};
+    Drop drop = {KERNEL_SQUARE, 0.5};
+    const char *kernel, *instruction_set = NULL;
+    double pixfrac, scale_ratio;
+    Py_ssize_t column, row;
+    unsigned int bit = 0;
+    if (!PyArg_ParseTupleAndKeywords(
+            arguments, keywords, "OOOOOO(dd)(dd)O(nn)sdd|OIOOOOz:add_chip", names, &science, &weight, &arrays[0],
+            &arrays[1], &arrays[2], &arrays[3], &map.centre[0], &map.centre[1], &map.half_size[0],
+            &map.half_size[1], &sums, &column, &row, &kernel, &pixfrac, &scale_ratio, &context, &bit, &variance,
+            &variance_sums, &quality, &quality_flags, &instruction_set))
+        return NULL;
+    const Build *build = find_build(instruction_set);
+    if (build == NULL || !get_drop(kernel, pixfrac, scale_ratio, &drop))
+        return NULL;
+    if ((variance == Py_None) != (variance_sums == Py_None) || (quality == Py_None) != (quality_flags == Py_None))
+        return PyErr_Format(PyExc_ValueError, "variance and quality need both a chip's plane and a sum's");
+
+    Buffers buffers = {.n = 0};
+    PyObject *result = NULL;
+    int failed = 0;
+    double largest, bend;
+    const Py_buffer *pixels = get_array(&buffers, science, "science", 'f', 2, 0);
+    const Py_buffer *output = pixels == NULL ? NULL : get_array(&buffers, sums, "sums", 'f', 3, 1);
+    if (output == NULL || !get_map(&buffers, arrays, &map))
+        goto done;
+    if (output->shape[2] != 2) {
+        PyErr_Format(PyExc_ValueError, "sums: found %zd planes, expected 2", output->shape[2]);
+        goto done;
+    }
+    chip.rows = pixels->shape[0];
+    chip.columns = pixels->shape[1];
+    chip.science = pixels->buf;
+    chip.factor = (float)(scale_ratio * scale_ratio);
+    window.rows = output->shape[0];
+    window.columns = output->shape[1];
+    window.first_row = row;
+    window.first_column = column;
+    window.sums = output->buf;
+    window.context_bit = (int32_t)bit;
+    chip.weight = get_plane(&buffers, weight, "weight", 'f', 0, chip.rows, chip.columns, &failed);
+    chip.variance = get_plane(&buffers, variance, "variance", 'f', 0, chip.rows, chip.columns, &failed);
+    chip.quality = get_plane(&buffers, quality, "quality", 'i', 0, chip.rows, chip.columns, &failed);
+    window.context = get_plane(&buffers, context, "context", 'i', 1, window.rows, window.columns, &failed);
+    window.variance =
+        get_plane(&buffers, variance_sums, "variance_sums", 'f', 1, window.rows, window.columns, &failed);
+    window.quality =
+        get_plane(&buffers, quality_flags, "quality_flags", 'i', 1, window.rows, window.columns, &failed);
+    if (failed)
+        goto done;
+    if (chip.weight == NULL) {
+        PyErr_SetString(PyExc_ValueError, "weight: found None, expected an array");
+        goto done;
+    }
+    if (!all_finite(map.centre, 2) || !all_finite(map.half_size, 2)
+        || !all_finite(map.coefficients, 2 * map.terms * map.terms)
+        || !all_finite(map.x_knots, map.n_x_knots) || !all_finite(map.y_knots, map.n_y_knots)
+        || !all_finite(map.residual, 2 * map.n_x_knots * map.n_y_knots) || map.half_size[0] <= 0.0
+        || map.half_size[1] <= 0.0) {
+        PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
+        goto done;
+    }
+    map_bounds(&map, &chip, &largest, &bend);
+    if (!all_finite(&largest, 1) || largest + drop.half_width >= LARGEST_POSITION
+        || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
+        || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
+        PyErr_Format(PyExc_ValueError, "the pixel map or the window reaches output pixels beyond %d",
+                     (int)LARGEST_POSITION);
+        goto done;
+    }
+    ptrdiff_t n_used = 0;
+    if (chip.rows > 0 && chip.columns > 0 && window.rows > 0 && window.columns > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        n_used = run_job(build, &map, &chip, &window, &drop, bend);
+        Py_END_ALLOW_THREADS
+    }
+    result = n_used < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n_used);
+done:
+    release_buffers(&buffers);
+    return result;
+}
+
+PyDoc_STRVAR(divide_doc, "divide(sums, fill_value, science, weight)\n--\n\n"
+                         "Write sum(w a d) / sum(w a), or the fill value where there is no weight, and sum(w a).");
+
+static PyObject *py_divide(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *sums, *science, *weight;
+    float fill;
+    if (!PyArg_ParseTuple(arguments, "OfOO:divide", &sums, &fill, &science, &weight))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    PyObject *result = NULL;
+    int failed = 0;
+    const Py_buffer *input = get_array(&buffers, sums, "sums", 'f', 3, 0);
+    if (input != NULL && input->shape[2] == 2) {
+        const Py_ssize_t rows = input->shape[0], columns = input->shape[1];
+        float *values = get_plane(&buffers, science, "science", 'f', 1, rows, columns, &failed);
+        float *weights = get_plane(&buffers, weight, "weight", 'f', 1, rows, columns, &failed);
+        if (!failed && values != NULL && weights != NULL) {
+            const float *from = input->buf;
+            Py_BEGIN_ALLOW_THREADS
+            usable_builds[0].divide(from, rows * columns, fill, values, weights);
+            Py_END_ALLOW_THREADS
+            result = Py_NewRef(Py_None);
+        }
+    }
+    if (result == NULL && !PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "divide: expected sums of shape (rows, columns, 2) and two planes");
+    release_buffers(&buffers);
+    return result;
+}
+
+static PyMethodDef methods[] = {
+    {"add_chip", (PyCFunction)(void (*)(void))py_add_chip, METH_VARARGS | METH_KEYWORDS, add_chip_doc},
+    {"divide", py_divide, METH_VARARGS, divide_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int execute_module(PyObject *module)
+{
+    find_usable_builds();
+    PyObject *names = PyTuple_New(n_usable_builds);
+    if (names == NULL)
+        return -1;
+    for (int i = 0; i < n_usable_builds; i++)
+        PyTuple_SET_ITEM(names, i, PyUnicode_FromString(usable_builds[i].name));
+    const int status = PyModule_AddObjectRef(module, "INSTRUCTION_SETS", names);
+    Py_DECREF(names);
+    return status;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)execute_module},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "multivisit.combine._kernel",
+    .m_doc = "Drizzle kernels for chips whose pixel map is a polynomial plus knots.",
+    .m_size = 0,
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    return PyModuleDef_Init(&definition);
+}

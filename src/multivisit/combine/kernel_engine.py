@@ -1,0 +1,347 @@
+"""The project's own drizzle kernel: square, turbo and point drops, many times faster than `drizzle`.
+
+The kernel is written in C (``_kernel.c``). It works out the pixel map on the way, from the arrays of a
+`multivisit.exposures.pixel_map.PixelMap`, so that no table of positions is ever made, and releases the
+global interpreter lock. The sums of an output pixel do not depend on the window in which it is kept: threads
+that own windows of their own make the same bits as one window for all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from multivisit.combine import _kernel
+from multivisit.combine.drizzle_engine import DrizzleEngine
+from multivisit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from multivisit.combine.drizzle_engine import Engine
+
+__all__ = [
+    "FAST_KERNELS",
+    "INSTRUCTION_SETS",
+    "KernelEngine",
+    "PolynomialMap",
+    "WindowSums",
+    "add_chip_to_rows",
+    "make_engine",
+]
+
+FAST_KERNELS = ("square", "point", "turbo")
+"""Kernels of this engine."""
+
+INSTRUCTION_SETS = _kernel.INSTRUCTION_SETS
+"""Builds of the kernel that this processor can run, best first; their results differ in the last bits."""
+
+_CONTEXT_BITS = 32
+_SMALLEST_PIXFRAC = 1e-3
+
+
+class PolynomialMap(Protocol):
+    """The arrays of a `multivisit.exposures.pixel_map.PixelMap`; see there."""
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Chip position (x, y) about which the polynomial is expanded."""
+        ...
+
+    @property
+    def half_size(self) -> tuple[float, float]:
+        """Unit (x, y) of the polynomial's arguments in pixels."""
+        ...
+
+    @property
+    def coefficients(self) -> NDArray[np.float64]:
+        """Polynomial coefficients (axis, power of y, power of x)."""
+        ...
+
+    @property
+    def x_knots(self) -> NDArray[np.float64]:
+        """Columns at which the residual is given; none, or two and more."""
+        ...
+
+    @property
+    def y_knots(self) -> NDArray[np.float64]:
+        """Rows at which the residual is given."""
+        ...
+
+    @property
+    def residual(self) -> NDArray[np.float64]:
+        """Residual at the knots (axis, y knot, x knot)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class WindowSums:
+    """The sums over chips in a window of the output grid, all starting from 0.
+
+    With the weight `w`, the value `d` times the squared scale ratio and the variance `v` times its fourth
+    power of each input pixel, and the share `a` of its drop that falls on the output pixel.
+    """
+
+    sums: NDArray[np.float32] = field(repr=False)
+    """``sum(w a d)`` and ``sum(w a)``, shape (rows, columns, 2)."""
+
+    origin: tuple[int, int] = (0, 0)
+    """Column (x) and row (y) of the window's first pixel in the grid to which the pixel maps lead."""
+
+    context: NDArray[np.int32] | None = field(default=None, repr=False)
+    """Context planes (planes, rows, columns), where bit k of plane p is chip 32 p + k; None if not kept."""
+
+    variance: NDArray[np.float32] | None = field(default=None, repr=False)
+    """``sum(w^2 a^2 v)``, shape (rows, columns); over ``sum(w a)^2`` the variance. None if not kept."""
+
+    quality: NDArray[np.int32] | None = field(default=None, repr=False)
+    """All DQ flags of the input pixels that fall here, shape (rows, columns); None if not kept."""
+
+    @classmethod
+    def zeros(
+        cls,
+        shape: tuple[int, int],
+        origin: tuple[int, int] = (0, 0),
+        *,
+        context_chips: int = 0,
+        variance: bool = False,
+        quality: bool = False,
+    ) -> WindowSums:
+        """Make an empty window.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns.
+        origin : tuple of int
+            See the attribute.
+        context_chips : int
+            Number of chips to keep a context for; 0 keeps none.
+        variance, quality : bool
+            Whether to keep these planes.
+        """
+        planes = math.ceil(context_chips / _CONTEXT_BITS)
+        return cls(
+            np.zeros((*shape, 2), dtype=np.float32),
+            origin,
+            np.zeros((planes, *shape), dtype=np.int32) if planes else None,
+            np.zeros(shape, dtype=np.float32) if variance else None,
+            np.zeros(shape, dtype=np.int32) if quality else None,
+        )
+
+    def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Divide the sums.
+
+        Parameters
+        ----------
+        fill_value : float
+            Value of science pixels of weight 0 (NaN for none).
+
+        Returns
+        -------
+        science, weight : ndarray of float32
+            ``sum(w a d) / sum(w a)`` and ``sum(w a)``, shape (rows, columns) each.
+        """
+        shape = self.sums.shape[:2]
+        science, weight = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        _kernel.divide(self.sums, fill_value, science, weight)
+        return science, weight
+
+
+def add_chip_to_rows(
+    science: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    pixel_map: PolynomialMap,
+    window: WindowSums,
+    *,
+    scale_ratio: float,
+    kernel: str = "square",
+    pixfrac: float = 1.0,
+    chip_number: int = 0,
+    variance: NDArray[np.float32] | None = None,
+    quality: NDArray[np.int32] | None = None,
+    instruction_set: str | None = None,
+) -> int:
+    """Add a chip to a window of the output grid.
+
+    Threads may do this at the same time for different windows with the same chip: the global interpreter lock
+    is released. The parts of the chip that cannot reach the window cost next to nothing. What an output pixel
+    receives, and in what order, does not depend on the window's place and size, to the last bit.
+
+    Parameters
+    ----------
+    science : ndarray of float32
+        Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
+    weight : ndarray of float32
+        Weights, same shape, 0 for pixels that do not count.
+    pixel_map : PolynomialMap
+        Where the pixels fall in the grid.
+    window : WindowSums
+        What is added to, in place.
+    scale_ratio : float
+        Output pixel scale over the chip's nominal pixel scale. Its square multiplies the values.
+    kernel : str
+        ``square``: a drop's corners lie half a `pixfrac` from the pixel's centre along both chip axes and are
+        carried over by the map. ``turbo``: drops are upright squares of side ``pixfrac / scale_ratio``.
+        ``point``: all of a pixel goes where its centre falls.
+    pixfrac : float
+        Size of the drop in input pixels, above 0, at most 1.
+    chip_number : int
+        Number of the chip in the context, from 0.
+    variance, quality : ndarray, optional
+        Variances (float32) and DQ flags (int32) of the pixels, shape (ny, nx), if the window keeps them.
+    instruction_set : str, optional
+        One of `INSTRUCTION_SETS`, by default the first.
+
+    Returns
+    -------
+    int
+        Number of pixels of weight other than 0 whose centres fall in the window.
+
+    Raises
+    ------
+    ValueError
+        If an array has a wrong type or shape, or a number is out of range.
+    """
+    plane, bit = divmod(chip_number, _CONTEXT_BITS)
+    return _kernel.add_chip(
+        np.ascontiguousarray(science, dtype=np.float32),
+        np.ascontiguousarray(weight, dtype=np.float32),
+        np.ascontiguousarray(pixel_map.coefficients),
+        np.ascontiguousarray(pixel_map.x_knots),
+        np.ascontiguousarray(pixel_map.y_knots),
+        np.ascontiguousarray(pixel_map.residual),
+        pixel_map.centre,
+        pixel_map.half_size,
+        window.sums,
+        window.origin,
+        kernel,
+        pixfrac,
+        scale_ratio,
+        context=None if window.context is None else window.context[plane],
+        context_bit=1 << bit,
+        variance=variance if window.variance is not None else None,
+        variance_sums=window.variance,
+        quality=quality if window.quality is not None else None,
+        quality_flags=window.quality,
+        instruction_set=instruction_set,
+    )
+
+
+class KernelEngine:
+    """Combine chips with the project's own kernel; see `DrizzleEngine` for what the planes mean.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the window.
+    origin : tuple of int
+        Column (x) and row (y) of the window's first pixel in the grid to which the pixel maps lead.
+    kernel : str
+        One of `FAST_KERNELS`.
+    pixfrac : float
+        Size of the drop in input pixels, 0 to 1; at 0.001 and less the kernel is ``point``.
+    context_chips : int
+        Number of chips to keep a context for; 0 makes no context planes.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown kernel or an impossible pixfrac.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        *,
+        origin: tuple[int, int] = (0, 0),
+        kernel: str = "square",
+        pixfrac: float = 1.0,
+        context_chips: int = 0,
+    ) -> None:
+        if kernel not in FAST_KERNELS:
+            raise ParameterError(
+                f"final_kernel: found {kernel!r}, expected one of {', '.join(FAST_KERNELS)}."
+            )
+        if not 0.0 <= pixfrac <= 1.0:
+            raise ParameterError(f"final_pixfrac: found {pixfrac!r}, expected a number from 0 to 1.")
+        if pixfrac <= _SMALLEST_PIXFRAC:
+            kernel, pixfrac = "point", 1.0
+        self._kernel = kernel
+        self._pixfrac = pixfrac
+        self._window = WindowSums.zeros(shape, origin, context_chips=context_chips)
+
+    @property
+    def context(self) -> NDArray[np.int32] | None:
+        """Context planes (planes, ny, nx), where bit k of plane p is chip 32 p + k; None if not kept."""
+        return self._window.context
+
+    def add_chip(
+        self,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        pixel_map: PolynomialMap,
+        scale_ratio: float,
+        chip_number: int,
+    ) -> int:
+        """Add a chip to the window.
+
+        Parameters
+        ----------
+        science : ndarray of float32
+            Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
+        weight : ndarray of float32
+            Weights, same shape, 0 for pixels that do not count.
+        pixel_map : PolynomialMap
+            Where the pixels fall in the grid.
+        scale_ratio : float
+            Output pixel scale over the chip's nominal pixel scale.
+        chip_number : int
+            Number of the chip in the context, from 0.
+
+        Returns
+        -------
+        int
+            Number of weighted pixels whose centres fall in the window.
+        """
+        return add_chip_to_rows(
+            science,
+            weight,
+            pixel_map,
+            self._window,
+            scale_ratio=scale_ratio,
+            kernel=self._kernel,
+            pixfrac=self._pixfrac,
+            chip_number=chip_number,
+        )
+
+    def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Give the science and the weight plane; see `WindowSums.finish`."""
+        return self._window.finish(fill_value)
+
+
+def make_engine(
+    shape: tuple[int, int],
+    *,
+    origin: tuple[int, int] = (0, 0),
+    kernel: str = "square",
+    pixfrac: float = 1.0,
+    context_chips: int = 0,
+) -> Engine:
+    """Make the engine for a kernel: `KernelEngine` where it knows the kernel, `DrizzleEngine` otherwise.
+
+    Parameters
+    ----------
+    shape, origin, kernel, pixfrac, context_chips
+        See `DrizzleEngine`.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown kernel or an impossible pixfrac.
+    """
+    engine: type[KernelEngine | DrizzleEngine] = KernelEngine if kernel in FAST_KERNELS else DrizzleEngine
+    return engine(shape, origin=origin, kernel=kernel, pixfrac=pixfrac, context_chips=context_chips)

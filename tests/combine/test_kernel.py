@@ -1,0 +1,430 @@
+"""The kernel against exact polygon areas and against itself: windows, threads, instruction sets, edges."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multivisit.combine.kernel_engine import INSTRUCTION_SETS, WindowSums, add_chip_to_rows
+from multivisit.exposures.pixel_map import PixelMap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def bent_map(
+    shape: tuple[int, int],
+    scale: float,
+    angle: float,
+    offset: tuple[float, float],
+    *,
+    skew: float = 0.0,
+    bend: float = 0.0,
+    mirrored: bool = False,
+    x_knots: Sequence[float] = (),
+    y_knots: Sequence[float] = (),
+    seed: int = 0,
+) -> PixelMap:
+    """Rotation, scale, skew and quadratic distortion, and random residuals of some 0.01 pixel at knots."""
+    c, s = scale * math.cos(angle), scale * math.sin(angle)
+    m = -1.0 if mirrored else 1.0
+    coefficients = np.zeros((2, 3, 3))
+    # Axis 0: u = c p - s q, axis 1: v = s p + c q with p = m x + bend x y, q = y + skew x + bend y^2.
+    for axis, (a, b) in enumerate(((c, -s), (s, c))):
+        coefficients[axis, 0, 0] = offset[axis]
+        coefficients[axis, 0, 1] = a * m + b * skew
+        coefficients[axis, 1, 0] = b
+        coefficients[axis, 1, 1] = a * bend
+        coefficients[axis, 2, 0] = b * bend
+    residual = np.random.default_rng(seed).normal(0.0, 0.01 * scale, (2, len(y_knots), len(x_knots)))
+    knots = np.array(x_knots, dtype=float), np.array(y_knots, dtype=float)
+    return PixelMap(shape, (0.0, 0.0), (1.0, 1.0), coefficients, *knots, residual, 0.0)
+
+
+def chip_planes(shape: tuple[int, int], seed: int = 1) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    random = np.random.default_rng(seed)
+    science = random.normal(3.0, 1.0, shape).astype(np.float32)
+    weight = (random.random(shape) > 0.1).astype(np.float32) * np.float32(120.0)
+    return science, weight
+
+
+def polygon_window(
+    science: NDArray[Any],
+    weight: NDArray[Any],
+    variance: NDArray[Any],
+    quality: NDArray[Any],
+    pixel_map: PixelMap,
+    shape: tuple[int, int],
+    pixfrac: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Sums over exact overlaps of quadrilaterals and output pixels, by shapely; the flags of solid ones."""
+    from shapely import Polygon, box, intersection
+
+    cells = np.array(
+        [[box(i - 0.5, j - 0.5, i + 0.5, j + 0.5) for i in range(shape[1])] for j in range(shape[0])]
+    )
+    values, weights, variances = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    flags = np.zeros(shape, dtype=np.int64)
+    h = 0.5 * pixfrac
+    for (y, x), w in np.ndenumerate(weight):
+        if w == 0.0:
+            continue
+        u, v = pixel_map.at(x + np.array([-h, h, h, -h]), y + np.array([-h, -h, h, h]))
+        drop = Polygon(np.column_stack([u, v]))
+        share = np.array([c.area for c in intersection(cells, drop).ravel()]).reshape(shape) / drop.area
+        values += w * share * science[y, x]
+        weights += w * share
+        variances += w**2 * share**2 * variance[y, x]
+        flags[share > 1e-4] |= quality[y, x]
+    return values, weights, variances, flags
+
+
+def all_planes(window: WindowSums) -> list[NDArray[Any]]:
+    planes = (window.sums, window.context, window.variance, window.quality)
+    return [plane for plane in planes if plane is not None]
+
+
+@settings(max_examples=40)
+@given(
+    angle=st.floats(-math.pi, math.pi),
+    scale=st.floats(0.25, 4.0),
+    skew=st.floats(-0.1, 0.1),
+    mirrored=st.booleans(),
+    tables=st.booleans(),
+    pixfrac=st.floats(0.05, 1.0),
+    mask=st.integers(0, 2**20 - 1),
+    x=st.floats(-3.0, 10.0),
+    y=st.floats(-3.0, 10.0),
+    instruction_set=st.sampled_from(INSTRUCTION_SETS),
+)
+def test_all_planes_are_exact_overlap_areas(
+    angle: float,
+    scale: float,
+    skew: float,
+    mirrored: bool,
+    tables: bool,
+    pixfrac: float,
+    mask: int,
+    x: float,
+    y: float,
+    instruction_set: str,
+) -> None:
+    shape, output = (4, 5), (9, 11)
+    knots = ((-0.5, 1.2, 2.0, 4.5), (-0.5, 0.7, 3.5)) if tables else ((), ())
+    pixel_map = bent_map(
+        shape,
+        scale,
+        angle,
+        (x, y),
+        skew=skew,
+        bend=1e-3,
+        mirrored=mirrored,
+        x_knots=knots[0],
+        y_knots=knots[1],
+    )
+    science, _ = chip_planes(shape)
+    weight = np.array([mask >> k & 1 for k in range(20)], dtype=np.float32).reshape(shape) * 7
+    science[weight == 0.0] = np.nan
+    variance = np.random.default_rng(3).uniform(0.5, 2.0, shape).astype(np.float32)
+    quality = (1 << np.arange(20, dtype=np.int32)).reshape(shape)
+    window = WindowSums.zeros(output, context_chips=40, variance=True, quality=True)
+    ratio = 1.0 / scale
+    add_chip_to_rows(
+        science,
+        weight,
+        pixel_map,
+        window,
+        scale_ratio=ratio,
+        pixfrac=pixfrac,
+        chip_number=35,
+        variance=variance,
+        quality=quality,
+        instruction_set=instruction_set,
+    )
+    values, weights, variances, flags = polygon_window(
+        science, weight, variance, quality, pixel_map, output, pixfrac
+    )
+    # A drop of 0.01 pixel has corners of some 1e-7 in single precision: 1e-5 of its area.
+    drop = pixfrac * scale
+    tolerance = 7.0 * (3e-6 + 1e-7 / drop)
+    np.testing.assert_allclose(window.sums[..., 1], weights, atol=tolerance)
+    np.testing.assert_allclose(window.sums[..., 0], values * ratio**2, atol=6 * tolerance * ratio**2)
+    np.testing.assert_allclose(window.variance, variances * ratio**4, atol=30 * tolerance * ratio**4)
+    assert window.quality is not None
+    assert window.context is not None
+    # Slivers may be lost or found, but nothing may come from pixels that do not touch.
+    solid = weights > 7.0 * 25 * 1e-4
+    assert ((window.quality & flags) == flags).all()
+    assert not window.quality[weights == 0.0].any()
+    assert not window.context[0].any()
+    assert (window.context[1][solid] == 8).all()
+    assert not window.context[1][weights == 0.0].any()
+
+
+@pytest.mark.parametrize("scale", [5.0, 8.5, 20.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_drops_of_many_output_pixels(scale: float, mirrored: bool) -> None:
+    shape, output = (2, 2), (40, 45)
+    pixel_map = bent_map(shape, scale, 0.6, (18.2, 9.4), skew=0.1, mirrored=mirrored)
+    science, weight = np.full(shape, 2.0, np.float32), np.array([[3, 0], [5, 4]], dtype=np.float32)
+    flags = np.array([[1, 2], [4, 8]], dtype=np.int32)
+    window = WindowSums.zeros(output, context_chips=1, variance=True, quality=True)
+    add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=1.0, variance=science, quality=flags)
+    values, weights, variances, quality = polygon_window(
+        science, weight, science, flags, pixel_map, output, 1.0
+    )
+    np.testing.assert_allclose(window.sums[..., 0], values, atol=2e-5)
+    np.testing.assert_allclose(window.sums[..., 1], weights, atol=1e-5)
+    np.testing.assert_allclose(window.variance, variances, atol=1e-5)
+    assert window.quality is not None
+    assert ((window.quality & quality) == quality).all()
+
+
+@pytest.mark.parametrize("kernel", ["square", "turbo", "point"])
+@pytest.mark.parametrize("pixfrac", [1.0, 0.6])
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_any_windows_hold_the_same_bits(kernel: str, pixfrac: float, instruction_set: str) -> None:
+    shape = (75, 300)
+    pixel_map = bent_map(
+        shape,
+        1.3,
+        0.5,
+        (30.0, -12.0),
+        bend=2e-4,
+        x_knots=np.arange(-0.5, 300.0, 5.0),
+        y_knots=(-0.5, 20.0, 74.5),
+    )
+    science, weight = chip_planes(shape)
+    variance = np.abs(science)
+    quality = np.random.default_rng(4).integers(0, 2**14, shape, dtype=np.int32)
+    options: dict[str, Any] = {
+        "scale_ratio": 0.8,
+        "kernel": kernel,
+        "pixfrac": pixfrac,
+        "chip_number": 3,
+        "instruction_set": instruction_set,
+    }
+    planes: dict[str, Any] = {"variance": variance, "quality": quality}
+    whole = WindowSums.zeros((250, 400), context_chips=4, variance=True, quality=True)
+    n_whole = add_chip_to_rows(science, weight, pixel_map, whole, **options, **planes)
+    assert n_whole > 15000
+    for height in (1, 3, 17, 64, 249):
+        n_used = 0
+        for first in range(0, 250, height):
+            rows = slice(first, min(first + height, 250))
+            strip = WindowSums.zeros(
+                (rows.stop - first, 400), (0, first), context_chips=4, variance=True, quality=True
+            )
+            n_used += add_chip_to_rows(science, weight, pixel_map, strip, **options, **planes)
+            for one, other in zip(all_planes(strip), all_planes(whole), strict=True):
+                np.testing.assert_array_equal(one, other[:, rows] if other.shape[0] == 1 else other[rows])
+        assert n_used == n_whole
+    for x, y, ny, nx in ((30, 60, 50, 40), (0, 0, 250, 1), (0, 100, 1, 400), (60, 0, 45, 130)):
+        # Without the other planes the kernel takes other ways.
+        window = WindowSums.zeros((ny, nx), (x, y))
+        add_chip_to_rows(science, weight, pixel_map, window, **options)
+        np.testing.assert_array_equal(window.sums, whole.sums[y : y + ny, x : x + nx])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_make_the_same_bits(threads: int) -> None:
+    shape = (200, 260)
+    chips = [
+        (*chip_planes(shape, seed), bent_map(shape, 1.2, angle, (150.0, 60.0), bend=1e-4))
+        for seed, angle in enumerate((0.1, 0.7, 1.5, 3.0))
+    ]
+    expected = WindowSums.zeros((420, 500), context_chips=4)
+    for number, (science, weight, pixel_map) in enumerate(chips):
+        add_chip_to_rows(science, weight, pixel_map, expected, scale_ratio=0.8, chip_number=number)
+
+    def make_strip(first: int) -> WindowSums:
+        window = WindowSums.zeros((min(32, 420 - first), 500), (0, first), context_chips=4)
+        for number, (science, weight, pixel_map) in enumerate(chips):
+            add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=0.8, chip_number=number)
+        return window
+
+    with ThreadPoolExecutor(threads) as pool:
+        strips = list(pool.map(make_strip, range(0, 420, 32)))
+    np.testing.assert_array_equal(np.concatenate([s.sums for s in strips]), expected.sums)
+    contexts = [s.context for s in strips if s.context is not None]
+    np.testing.assert_array_equal(np.concatenate(contexts, axis=1), expected.context)
+
+
+def test_instruction_sets_agree() -> None:
+    shape = (60, 200)
+    pixel_map = bent_map(shape, 1.25, 0.9, (80.0, 10.0), bend=1e-4)
+    windows = []
+    for instruction_set in INSTRUCTION_SETS:
+        window = WindowSums.zeros((300, 250))
+        add_chip_to_rows(
+            *chip_planes(shape), pixel_map, window, scale_ratio=0.8, instruction_set=instruction_set
+        )
+        windows.append(window.sums)
+    assert INSTRUCTION_SETS[-1] == "portable"
+    for sums in windows[1:]:
+        np.testing.assert_allclose(sums, windows[0], rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("columns", [1, 127, 128, 129, 300])
+@pytest.mark.parametrize("rows", [1, 31, 33])
+@pytest.mark.parametrize("kernel", ["square", "turbo", "point"])
+def test_all_weight_arrives_whatever_the_size(rows: int, columns: int, kernel: str) -> None:
+    pixel_map = bent_map((rows, columns), 1.25, 0.3, (30.0, 3.0))
+    science, weight = np.full((2, rows, columns), (2.0,), np.float32)
+    window = WindowSums.zeros((210, 450))
+    n_used = add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=0.8, kernel=kernel)
+    assert n_used == rows * columns
+    value, total = window.sums.sum(axis=(0, 1), dtype=np.float64)
+    assert total == pytest.approx(2.0 * rows * columns, rel=2e-6)
+    assert value == pytest.approx(2.0 * 0.64 * total, rel=1e-6)
+
+
+def test_a_whole_pixel_falls_on_one() -> None:
+    window = WindowSums.zeros((5, 6))
+    one = np.full((1, 1), 3.0, np.float32)
+    assert add_chip_to_rows(one, one, bent_map((1, 1), 1.0, 0.0, (2.0, 3.0)), window, scale_ratio=1.0) == 1
+    assert window.sums[3, 2].tolist() == [9.0, 3.0]
+    assert np.count_nonzero(window.sums) == 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("kernel", ["square", "turbo", "point"])
+def test_pixels_of_no_weight_do_not_matter(kernel: str, bad: float) -> None:
+    shape = (30, 140)
+    science, weight = chip_planes(shape)
+    windows = []
+    for value in (0.0, bad):
+        spoilt = np.where(weight == 0.0, np.float32(value), science)
+        window = WindowSums.zeros((90, 190), variance=True)
+        add_chip_to_rows(
+            spoilt,
+            weight,
+            bent_map(shape, 1.1, 0.3, (12.0, 2.0)),
+            window,
+            scale_ratio=0.9,
+            kernel=kernel,
+            variance=spoilt,
+        )
+        windows.append(window)
+    np.testing.assert_array_equal(windows[0].sums, windows[1].sums)
+    np.testing.assert_array_equal(windows[0].variance, windows[1].variance)
+    assert np.isfinite(windows[0].sums).all()
+
+
+@settings(max_examples=40)
+@given(
+    angle=st.floats(-math.pi, math.pi),
+    distance=st.floats(60.0, 1e8),
+    direction=st.floats(-math.pi, math.pi),
+    kernel=st.sampled_from(["square", "turbo", "point"]),
+)
+def test_a_chip_outside_leaves_nothing(angle: float, distance: float, direction: float, kernel: str) -> None:
+    centre = (15.0 + distance * math.cos(direction), 15.0 + distance * math.sin(direction))
+    pixel_map = bent_map((20, 20), 1.3, angle, centre)
+    # 20 pixels of 1.3 reach 37 pixels from the first one, the window's corners 22 from its middle.
+    window = WindowSums.zeros((30, 30), context_chips=1)
+    n_used = add_chip_to_rows(*chip_planes((20, 20)), pixel_map, window, scale_ratio=0.8, kernel=kernel)
+    assert n_used == 0
+    assert not any(plane.any() for plane in all_planes(window))
+
+
+@settings(max_examples=25)
+@given(
+    angle=st.floats(-math.pi, math.pi),
+    x=st.floats(-150.0, 100.0),
+    y=st.floats(-150.0, 100.0),
+    bend=st.floats(-1e-3, 1e-3),
+    shape=st.sampled_from([(40, 150), (130, 20), (33, 129)]),
+)
+def test_no_part_of_the_chip_is_passed_over(
+    angle: float, x: float, y: float, bend: float, shape: tuple[int, int]
+) -> None:
+    pixel_map = bent_map(shape, 1.2, angle, (x, y), bend=bend)
+    weight = np.ones(shape, np.float32)
+    window = WindowSums.zeros((50, 60))
+    n_used = add_chip_to_rows(weight, weight, pixel_map, window, scale_ratio=1.0, kernel="point")
+    u, v = np.moveaxis(pixel_map.evaluate(), -1, 0)
+    inside = (u >= -0.5) & (u < 59.5) & (v >= -0.5) & (v < 49.5)
+    # Centres within rounding of a border may fall on either side.
+    border = np.minimum(np.abs(u % 1.0 - 0.5), np.abs(v % 1.0 - 0.5)) < 1e-9
+    assert abs(n_used - np.count_nonzero(inside)) <= np.count_nonzero(border)
+    assert window.sums[..., 1].sum() == n_used
+
+
+def test_a_map_without_area_leaves_nothing_odd() -> None:
+    pixel_map = bent_map((4, 140), 1.0, 0.0, (5.0, 5.0))
+    pixel_map.coefficients[1] = 0.0
+    window = WindowSums.zeros((10, 160))
+    ones = np.ones((4, 140), np.float32)
+    add_chip_to_rows(ones, ones, pixel_map, window, scale_ratio=1.0)
+    assert not window.sums.any()
+
+
+def test_empty_chips_and_windows() -> None:
+    pixel_map = bent_map((1, 1), 1.0, 0.0, (0.0, 0.0))
+    window = WindowSums.zeros((0, 10))
+    assert add_chip_to_rows(*chip_planes((3, 3)), pixel_map, window, scale_ratio=1.0) == 0
+    assert add_chip_to_rows(*chip_planes((0, 3)), pixel_map, WindowSums.zeros((5, 5)), scale_ratio=1.0) == 0
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e12])
+def test_maps_without_sense_are_refused(number: float) -> None:
+    science, weight = chip_planes((4, 4))
+    window = WindowSums.zeros((5, 5))
+    for field in ("coefficients", "residual"):
+        pixel_map = bent_map((4, 4), 1.0, 0.0, (0.0, 0.0), x_knots=(-0.5, 3.5), y_knots=(-0.5, 3.5))
+        getattr(pixel_map, field)[0, 0, 0] = number
+        with pytest.raises(ValueError, match="map"):
+            add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=1.0)
+    assert not window.sums.any()
+
+
+def test_wrong_arguments_are_refused() -> None:
+    science, weight = chip_planes((4, 4))
+    good = bent_map((4, 4), 1.0, 0.0, (0.0, 0.0))
+    window = WindowSums.zeros((5, 5), variance=True)
+    with pytest.raises(ValueError, match="weight"):
+        add_chip_to_rows(science, weight[:3], good, window, scale_ratio=1.0, variance=weight)
+    with pytest.raises(ValueError, match="variance"):
+        add_chip_to_rows(science, weight, good, window, scale_ratio=1.0)
+    plain = WindowSums.zeros((5, 5))
+    with pytest.raises(ValueError, match="kernel"):
+        add_chip_to_rows(science, weight, good, plain, scale_ratio=1.0, kernel="gaussian")
+    with pytest.raises(ValueError, match="instruction set"):
+        add_chip_to_rows(science, weight, good, plain, scale_ratio=1.0, instruction_set="mmx")
+    for pixfrac, ratio in ((0.0, 1.0), (1.1, 1.0), (math.nan, 1.0), (1.0, 0.0), (1.0, math.inf)):
+        with pytest.raises(ValueError, match="pixfrac"):
+            add_chip_to_rows(science, weight, good, plain, scale_ratio=ratio, pixfrac=pixfrac)
+    for knots in (((0.0, 0.0, 1.0), (0.0, 1.0)), ((0.0,), (0.0, 1.0)), ((0.0, 1.0), ())):
+        bad = bent_map((4, 4), 1.0, 0.0, (0.0, 0.0), x_knots=knots[0], y_knots=knots[1])
+        with pytest.raises(ValueError, match="knots"):
+            add_chip_to_rows(science, weight, bad, plain, scale_ratio=1.0)
+    double = WindowSums(np.zeros((5, 5, 2)))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sums"):
+        add_chip_to_rows(science, weight, good, double, scale_ratio=1.0)
+    flat = WindowSums(np.zeros((5, 5, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match="sums"):
+        add_chip_to_rows(science, weight, good, flat, scale_ratio=1.0)
+    # An output that is no single block of memory is refused, not left untouched.
+    with pytest.raises(ValueError, match="contiguous"):
+        add_chip_to_rows(
+            science, weight, good, WindowSums(np.zeros((5, 9, 2), np.float32)[:, ::2]), scale_ratio=1.0
+        )
+
+
+def test_the_fill_value_goes_where_there_is_no_weight() -> None:
+    window = WindowSums.zeros((2, 3))
+    window.sums[1, 2] = (6.0, 4.0)
+    science, weight = window.finish(math.nan)
+    assert science[1, 2] == 1.5
+    assert weight[1, 2] == 4.0
+    assert np.isnan(science).sum() == 5
+    assert (window.finish(-1.0)[0] == -1.0).sum() == 5

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Build the drizzle kernel with the address and undefined-behaviour sanitizers and run its tests with it.
+# Run it as  tests/sanitize_kernel.sh [PYTHON]  from anywhere; PYTHON has the test dependencies installed.
+set -eu
+
+python=${1:-python3}
+project=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cp -r "$project/src" "$work/src"
+find "$work/src" -name '_kernel*.so' -delete
+include=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
+suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+compiler=${CC:-gcc}
+# -O1 without -ffinite-math-only: less to build, and what the sanitizers see is what is written.
+$compiler -shared -fPIC -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Werror \
+  -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+  -I"$include" "$work/src/multivisit/combine/_kernel.c" -o "$work/src/multivisit/combine/_kernel$suffix"
+
+cd "$project"
+# Python itself leaks by design, and allocates in ways that hide errors unless told to use malloc.
+LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-file-name=libstdc++.so)" \
+ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1 \
+UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONPATH="$work/src" \
+  "$python" -m pytest -q -p no:cacheprovider tests/combine/test_kernel.py tests/combine/test_kernel_engine.py
