@@ -426,24 +426,27 @@ static __attribute__((noinline)) void NAME(add_large)(const Job *job, const floa
     }
 }
 
-/* Ask for the memory where the pixels a few rows on will land. */
-INLINE void NAME(prefetch_output)(const Job *job, const double *const corners[2][4])
+/* Ask for the memory where the pixels a few rows on will land: `right` and `up` of where these do. */
+INLINE void NAME(prefetch_output)(const Job *job, int32_t right, int32_t up)
 {
     const Workspace *ws = job->workspace;
     const Window *window = job->window;
-    const int32_t right = (int32_t)(ROWS_AHEAD * (corners[0][3][0] - corners[0][0][0]));
-    const int32_t up = (int32_t)(ROWS_AHEAD * (corners[1][3][0] - corners[1][0][0]));
     const ptrdiff_t from = 1 + right - window->first_column, above = 1 + up - window->first_row;
+    float *const sums = window->sums;
+    int32_t *const context = window->context;
     for (int p = 0; p < BLOCK; p += 2) {
-        const ptrdiff_t row = ws->box[1][p] + above;
-        if (row < 0 || row >= window->rows)
-            continue;
-        const ptrdiff_t at = row * window->columns + ws->box[0][p] + from;
-        const ptrdiff_t near_by = MIN(MAX(at, 0), window->rows * window->columns - 1);
-        __builtin_prefetch(window->sums + 2 * near_by, 1);
-        if (window->context != NULL)
-            __builtin_prefetch(window->context + near_by, 1);
+        const ptrdiff_t at = (ws->box[1][p] + above) * window->columns + ws->box[0][p] + from;
+        __builtin_prefetch(sums + 2 * at, 1);
+        if (context != NULL)
+            __builtin_prefetch(context + at, 1);
     }
+}
+
+/* Whether a window holds output pixels from x0 to before x1 and from y0 to before y1. */
+INLINE int NAME(holds)(const Window *window, ptrdiff_t x0, ptrdiff_t x1, ptrdiff_t y0, ptrdiff_t y1)
+{
+    return x0 >= window->first_column && x1 <= window->first_column + window->columns
+           && y0 >= window->first_row && y1 <= window->first_row + window->rows;
 }
 
 /* Add a block whose drops have the given corners, and tell where it lies. */
@@ -470,9 +473,11 @@ INLINE Place NAME(add_quadrilaterals)(const Job *job, const float *science, cons
     side += (float)side < needed;
     side = MAX(side, SMALLEST_BOX);
     const int width = (side + LANES - 1) / LANES * LANES;
-    const int inside = x0 >= window->first_column && x1 + width <= window->first_column + window->columns
-                       && y0 >= window->first_row && y1 + side <= window->first_row + window->rows;
-    NAME(prefetch_output)(job, corners);
+    const int inside = NAME(holds)(window, x0, x1 + width, y0, y1 + side);
+    const int32_t right = (int32_t)(ROWS_AHEAD * (corners[0][3][0] - corners[0][0][0]));
+    const int32_t up = (int32_t)(ROWS_AHEAD * (corners[1][3][0] - corners[1][0][0]));
+    if (NAME(holds)(window, x0 + right, x1 + width + right, y0 + up, y1 + side + up))
+        NAME(prefetch_output)(job, right, up);
     switch (side) {
     case 2: NAME(add_boxes_2)(job, science, weights, inside); break;
     case 3: NAME(add_boxes_3)(job, science, weights, inside); break;
