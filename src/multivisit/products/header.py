@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from multivisit.combine.mosaic import LayerMosaic
+    from multivisit.combine.mosaic import LayerMosaic, MosaicSummary
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
@@ -63,8 +63,8 @@ class ProductDescription:
     layer: Layer
     """The layer and its members."""
 
-    mosaic: LayerMosaic
-    """The combined pixels, with the records of the chips."""
+    mosaic: LayerMosaic | MosaicSummary
+    """The records of the chips, and the statistics."""
 
     grid: OutputGrid
     """The pixel grid."""
@@ -159,7 +159,7 @@ def science_header(product: ProductDescription) -> fits.Header:
     header = image_header(
         product,
         "SCI",
-        product.mosaic.science.shape,
+        product.grid.shape,
         bits=-32,
         cards=[
             ("BUNIT", units, "units of the pixels"),
