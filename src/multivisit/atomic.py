@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import re
+import secrets
+import socket
+import stat
+import zlib
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["atomic_path"]
+
+_LONGEST_STEM = 100
 
 
 @contextlib.contextmanager
@@ -25,10 +32,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ends by any exception, an interrupt from the keyboard included, the temporary file is removed and whatever
     was at `path` stays as it was.
 
+    A process that is killed outright cannot remove its temporary file. Its name tells the machine and the
+    process, ``.<name>.<machine>-<process>-<random><extensions>``, and the next call for the same `path` on
+    the same machine removes it, provided that the process is gone.
+
     Parameters
     ----------
     path : str or path-like
-        The file to be written. Its folder must exist.
+        The file to be written. Its folder must exist. A device, a pipe or a folder of this name is refused.
 
     Yields
     ------
@@ -39,18 +50,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     ProductError
-        If the file cannot be written: a folder that is missing or not writable, a full disk, or any other
-        `OSError` out of the block. The message names `path` and the cause. A `ProductError` that the
-        block itself raises passes unchanged.
+        If the file cannot be written: a folder that is missing or not writable, a full disk, something at
+        `path` that is no regular file, or any other `OSError` out of the block. The message names `path` and
+        the cause. A `ProductError` that the block itself raises passes unchanged.
     """
     target = Path(path)
-    temporary: Path | None = None
+    _check_target(target)
+    temporary = _name_beside(target)
     try:
-        temporary = _new_file_beside(target)
+        _remove_leftovers(target)
+        # The mode of any other new file; the system takes the umask off.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _flush_to_disk(temporary)
         temporary.replace(target)
-        temporary = None
         _flush_folder(target.parent)
     except ProductError:
         raise
@@ -61,36 +74,70 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             "may be written to and has space left"
         ) from error
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+        # The name was known before there was a file, so no interrupt can leave one behind.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def _new_file_beside(target: Path) -> Path:
-    """Create the temporary file: hidden, with the target's extensions (writers choose a format by them)."""
-    if target.is_dir():
-        raise IsADirectoryError(None, "there is a folder of this name")
-    stem, dot, extensions = target.name.lstrip(".").partition(".")
-    descriptor, name = tempfile.mkstemp(
-        prefix=f".{stem[:100]}.", suffix=f"{dot}{extensions}", dir=target.parent
-    )
+def _check_target(target: Path) -> None:
+    """Refuse to put a file in the place of anything but a regular file."""
     try:
-        # mkstemp makes files private; products get the permissions of any other new file.
-        os.fchmod(descriptor, 0o666 & ~_current_umask())
-    finally:
-        os.close(descriptor)
-    return Path(name)
+        mode = target.stat().st_mode
+    except (OSError, ValueError):
+        # Nothing there, or nothing that can be looked at: creating the file will tell.
+        return
+    if stat.S_ISDIR(mode):
+        raise ProductError(f"{target}: cannot be written: there is a folder of this name. Choose another")
+    if not stat.S_ISREG(mode):
+        raise ProductError(
+            f"{target}: cannot be written: there is a device or a pipe of this name, expected a file or "
+            "nothing. Choose another name"
+        )
 
 
-def _current_umask() -> int:
-    """The process's umask, read without changing it where the system tells it (it has no getter)."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return umask
+def _name_beside(target: Path) -> Path:
+    """Name the temporary file: hidden, with the target's extensions (writers choose a format by them)."""
+    start, extensions = _affixes(target)
+    return target.parent / f"{start}{os.getpid()}-{secrets.token_hex(4)}{extensions}"
+
+
+def _affixes(target: Path) -> tuple[str, str]:
+    """Give what the target's temporary files made on this machine begin and end with."""
+    stem, dot, extensions = target.name.lstrip(".").partition(".")
+    return f".{stem[:_LONGEST_STEM]}.{_machine()}-", f"{dot}{extensions}"
+
+
+@cache
+def _machine() -> str:
+    """Identify the machine, or the container: wherever a process number means the same process."""
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        name += f" {Path('/proc/self/ns/pid').stat().st_ino}"
+    return f"{zlib.crc32(name.encode()):08x}"
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the target's temporary files of processes of this machine that are gone."""
+    start, end = _affixes(target)
+    pattern = re.compile(re.escape(start) + r"([0-9]{1,9})-[0-9a-f]{8}" + re.escape(end))
+    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            match = pattern.fullmatch(entry.name)
+            if match is not None and not _is_running(int(match[1])):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Tell whether there is a process of this number; True where the system does not say."""
+    if os.name != "posix" or process == 0:
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -121,6 +121,29 @@ def test_bad_pixels_never_spread(write_exposure: WriteExposure, small_grid: Make
     assert mosaic.chips[0].n_good_pixels == 60 * 70 - 4
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("method", ["localmin", "match", "globalmin+match"])
+@pytest.mark.parametrize("value", [-1e38, 1e38, 3e38, -np.inf, np.nan])
+def test_a_value_beyond_all_measure_in_one_exposure_is_left_out(
+    write_exposure: WriteExposure, small_grid: MakeGrid, value: float, method: str
+) -> None:
+    images = [noise(seed) for seed in (1, 2, 3)]
+    images[1][30, 35] = images[1][10, 12] = value
+    # Flags pass: it is the value that is bad. 0.1 s turns 1e38 electrons into infinity.
+    exposures = [
+        read_exposure(write_exposure(f"jwild0{number}xq", [image], exposure_time=0.1))
+        for number, image in enumerate(images)
+    ]
+    parameters = CombinationParameters(
+        final_bits=65535, sky_bits=0, static=True, skysub=True, skymethod=method
+    )
+    mosaic = combine_layer(exposures, small_grid(), parameters)
+    assert [chip.n_good_pixels for chip in mosaic.chips] == [4200, 4198, 4200]
+    seen = mosaic.weight > 0
+    assert np.isfinite(mosaic.science[seen]).all()
+    assert np.abs(mosaic.science[seen]).max() < 2000.0
+
+
 def test_good_bits_choose_the_pixels(write_exposure: WriteExposure, small_grid: MakeGrid) -> None:
     quality = flags((5, 5), value=16)
     quality[7, 7], quality[8, 8] = 4096, 4112

@@ -40,6 +40,12 @@ def test_what_is_no_number_is_bad() -> None:
     assert good_pixel_mask(np.zeros(5, np.int32), 0, science).tolist() == [True, False, False, False, True]
 
 
+def test_what_no_pixel_can_be_is_bad() -> None:
+    science = np.array([1e38, -1e38, 1e20, -1e20, 1e19, -1e6], dtype=np.float32)
+    good = good_pixel_mask(np.zeros(6, np.int32), None, science)
+    assert good.tolist() == [False, False, False, False, True, True]
+
+
 @pytest.mark.parametrize(
     ("scale", "weight"), [("exptime", 350.0), (None, 350.0), ("expsq", 122500.0), (2.0, 700.0)]
 )

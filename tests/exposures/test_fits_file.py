@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,6 @@ from multivisit.exposures.fits_file import read_extensions, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -125,6 +126,74 @@ def test_a_damaged_gzip_file_is_an_error(write_exposure: Callable[..., Path], tm
     path.write_bytes(packed)
     with pytest.raises(ExposureError, match="gzip"):
         read_extensions(path)
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"\0" * 100 + b"more", b"\x1f\x8c"])
+def test_what_follows_a_whole_gzip_stream_does_no_harm(
+    write_exposure: Callable[..., Path], tmp_path: Path, junk: bytes
+) -> None:
+    whole = write_exposure("ir")
+    path = tmp_path / "longer_flt.fits.gz"
+    path.write_bytes(gzip.compress(whole.read_bytes()) + junk)
+    assert len(read_extensions(path)) == len(read_extensions(whole))
+    np.testing.assert_array_equal(read_image(path, "DQ", 1), read_image(whole, "DQ", 1))
+
+
+def with_card(content: bytes, extension: bytes, keyword: str, value: int) -> bytes:
+    """Change a card of the extension of this name."""
+    name = content.index(b"EXTNAME = '" + extension)
+    at = content.index(f"{keyword:8}=".encode(), content.rindex(b"XTENSION", 0, name))
+    return content[:at] + f"{keyword:8}= {value:>20}".encode().ljust(80) + content[at + 80 :]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("GCOUNT", 0, r"\[SCI\]: GCOUNT is 0, expected 1 for an image"),
+        ("PCOUNT", 9, r"\[SCI\]: PCOUNT is 9, expected 0 for an image"),
+        ("BITPIX", 7, r"\[SCI\]: BITPIX is 7, expected one of -64, -32, 8, 16, 32, 64 for an image"),
+        ("BITPIX", -64, r"\[SCI,1\]: no extension follows where its data end .*\(BITPIX -64, data 40 x 24\)"),
+        ("BITPIX", 8, r"\[SCI,1\]: no extension follows where its data end .*\(BITPIX 8, data 40 x 24\)"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_data_is_not_called_truncated(
+    write_exposure: Callable[..., Path], keyword: str, value: int, message: str, packed: bool
+) -> None:
+    path = write_exposure("hrc", change=lambda hdus: hdus[0].header.update(NEXTEND=3))
+    content = with_card(path.read_bytes(), b"SCI", keyword, value)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ExposureError, match=message) as caught:
+        read_extensions(path)
+    assert "truncated" not in str(caught.value)
+    assert "again" not in str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_more_memory_is_asked_for_than_the_file_holds(
+    write_exposure: Callable[..., Path], packed: bool
+) -> None:
+    path = write_exposure("hrc")
+    content = path.read_bytes()
+    for keyword in ("NAXIS1", "NAXIS2"):
+        content = with_card(content, b"DQ", keyword, 20000)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    tracemalloc.start()
+    with pytest.raises(ExposureError, match=r"\[DQ,1\]: truncated.*800000000 expected"):
+        read_image(path, "DQ", 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_pipes_and_devices_are_not_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe_flt.fits"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(MissingFileError, match="is a device or a pipe"):
+            read_extensions(path)
+    with pytest.raises(MissingFileError, match="no such file"):
+        read_extensions(tmp_path / "a\0b_flt.fits")
 
 
 @SHARED_FOLDER

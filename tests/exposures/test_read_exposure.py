@@ -8,6 +8,7 @@ import gzip
 import logging
 import pickle
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -139,14 +140,42 @@ def test_wfpc2_takes_its_data_quality_from_the_c1m_file(
     write_exposure: Callable[..., Path], tmp_path: Path, packed: bool
 ) -> None:
     path = write_exposure("pc", name="u2eo0303t_c0m.fits", quality=False, error=False)
-    for chip in read_exposure(path).chips:
-        assert not chip.read_data_quality().any()
-        assert chip.read_error() is None
     flags = [fits.ImageHDU(np.full(SHAPE, 2 * v, dtype=np.int16), name="SCI", ver=v) for v in (1, 2, 3, 4)]
     beside = tmp_path / ("u2eo0303t_c1m.fits.gz" if packed else "u2eo0303t_c1m.fits")
     fits.HDUList([fits.PrimaryHDU(), *flags]).writeto(beside)
-    for chip in read_exposure(path).chips:
-        assert (chip.read_data_quality() == 2 * chip.extver).all()
+    linked = tmp_path / "elsewhere" / path.name
+    linked.parent.mkdir()
+    linked.symlink_to(path)
+    for each in (path, linked):
+        for chip in read_exposure(each).chips:
+            assert (chip.read_data_quality() == 2 * chip.extver).all()
+            assert chip.read_error() is None
+            assert not chip.quality_problem
+
+
+def test_wfpc2_without_its_data_quality_is_an_error(
+    write_exposure: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = write_exposure("pc", name="u2eo0303t_c0m.fits", quality=False)
+    with pytest.raises(ExposureError, match=rf"u2eo0303t_c1m\.fits \(plain or \.gz\) is not in {tmp_path}\."):
+        read_exposure(path)
+    with pytest.raises(ExposureError, match="has no data quality, expected DQ extensions"):
+        read_exposure(write_exposure("pc", name="mine.fits", quality=False))
+    # Of one chip only.
+    flags = fits.ImageHDU(np.zeros(SHAPE, dtype=np.int16), name="SCI", ver=2)
+    fits.HDUList([fits.PrimaryHDU(), flags]).writeto(tmp_path / "u2eo0303t_c1m.fits")
+    problems = [chip.quality_problem for chip in read_exposure(path).chips]
+    assert [bool(problem) for problem in problems] == [True, False, True, True]
+    assert problems[0] == f"{tmp_path / 'u2eo0303t_c1m.fits'}: has no data quality of chip 1"
+
+
+def test_files_that_go_with_exposures_are_none(write_exposure: Callable[..., Path]) -> None:
+    with pytest.raises(ExposureError, match=r"the data quality file of u2eo0303t_c0m\.fits\.gz, not an"):
+        read_exposure(write_exposure("pc", name="u2eo0303t_c1m.fits.gz"))
+    with pytest.raises(ExposureError, match="FILETYPE is 'SDQ'"):
+        read_exposure(write_exposure("pc", name="q.fits", change=set_primary(FILETYPE="SDQ")))
+    with pytest.raises(ExposureError, match="association tables are not read; list their exposures"):
+        read_exposure(write_exposure("hrc", name="jabc01010_asn.fits"))
 
 
 def test_constant_images_of_the_hst_convention_are_read(write_exposure: Callable[..., Path]) -> None:
@@ -319,6 +348,20 @@ def ask_for_table(hdus: fits.HDUList) -> None:
         (set_primary(EXPTIME=...), r"\[PRIMARY\]: EXPTIME is missing, expected the exposure time"),
         (set_primary(EXPTIME=-1.0), "EXPTIME is -1.0"),
         (set_primary(EXPTIME="long"), "EXPTIME is 'long'"),
+        (
+            set_primary(EXPTIME=1e300),
+            r"EXPTIME is 1e\+300, expected the exposure time in seconds, 0 to 1e\+06",
+        ),
+        (set_primary(EXPTIME=1000001.0), "EXPTIME is 1000001.0"),
+        (set_primary(FILTER1="../../x"), r"\[PRIMARY\]: FILTER1 is '../../x', expected the name of a filter"),
+        (set_primary(FILTER2="/etc"), "FILTER2 is '/etc'"),
+        (set_primary(FILTER1="--help"), "FILTER1 is '--help'"),
+        (set_primary(FILTER1=".."), r"FILTER1 is '\.\.'"),
+        (set_primary(FILTER1="F606W F814W"), "FILTER1 is 'F606W F814W'"),
+        (set_primary(FILTER1="*"), r"FILTER1 is '\*'"),
+        (set_science(EXTVER=10**9), r"\[SCI,1000000000\]"),
+        (set_science(CRVAL1=720.5), "CRVAL1 is 720.5, expected a right ascension"),
+        (set_science(CRVAL1=-1e300), r"CRVAL1 is -1e\+300"),
         (set_science(BUNIT="ergs/s"), r"\[SCI,1\]: BUNIT is 'ergs/s'"),
         (remove_science, r"no SCI extension \(found: \[PRIMARY\], \[ERR,1\], \[DQ,1\]\)"),
         (table_as_science, r"\[SCI,1\]: is a BINTABLE"),
@@ -365,6 +408,59 @@ def test_counts_without_a_known_gain_are_an_error(write_exposure: Callable[..., 
         read_exposure(write_exposure("hrc", change=change))
 
 
+def test_absurd_gains_are_none(write_exposure: Callable[..., Path]) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        hdus["SCI", 1].header["BUNIT"] = "COUNTS"
+        hdus[0].header.update(ATODGNA=1e300, ATODGNB=1.5, CCDGAIN=1e300)
+
+    assert read_exposure(write_exposure("hrc", change=change)).chips[0].gain == 1.5
+
+    def no_other(hdus: fits.HDUList) -> None:
+        change(hdus)
+        hdus[0].header["ATODGNB"] = 0.0
+
+    with pytest.raises(ExposureError, match="holds a gain, expected one, above 0 and up to 1000"):
+        read_exposure(write_exposure("hrc", name="none_flt.fits", change=no_other))
+
+
+@pytest.mark.parametrize("content", ["NaN", "inf", "1e-", "12s"])
+def test_an_unreadable_card_is_shown(write_exposure: Callable[..., Path], content: str) -> None:
+    path = write_exposure("hrc")
+    damaged = path.read_bytes().replace(
+        b"EXPTIME =                100.0", b"EXPTIME = " + content.encode().rjust(20), 1
+    )
+    path.write_bytes(damaged)
+    with pytest.raises(ExposureError, match=rf"EXPTIME is unreadable \({content}\), expected the exposure"):
+        read_exposure(path)
+
+
+@pytest.mark.parametrize("name", ["F606W", "FR459M", "F130LP", "G800L", "FQ508N", "LRF", "FQCH4N", "POL0UV"])
+def test_the_names_of_real_filters_are_taken(write_exposure: Callable[..., Path], name: str) -> None:
+    path = write_exposure("hrc", change=set_primary(FILTER1=name, FILTER2="N/A"))
+    assert read_exposure(path).filter_name == name.lower()
+
+
+def test_absurd_numbers_and_names_count_as_missing(write_exposure: Callable[..., Path]) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        hdus[0].header.update(PROPOSID=1e300, ROOTNAME="../x")
+        hdus["SCI", 1].header.update(CCDCHIP=1e300, BINAXIS1=1000, IDCSCALE=20.0)
+
+    exposure = read_exposure(write_exposure("hrc", name="jabc01xyq_flt.fits", change=change))
+    assert (exposure.proposal_id, exposure.rootname) == (None, "jabc01xyq")
+    assert (exposure.chips[0].chip_id, exposure.chips[0].nominal_scale) == (1, 0.025)
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [(0.0251, 0.0251), (0.0299, 0.0299), (0.031, 0.025), (0.019, 0.025), (1e300, 0.025)],
+)
+def test_idcscale_counts_where_it_can_be_right(
+    write_exposure: Callable[..., Path], scale: float, expected: float
+) -> None:
+    path = write_exposure("hrc", change=set_science(IDCSCALE=scale))
+    assert read_exposure(path).chips[0].nominal_scale == expected
+
+
 def test_a_file_cut_between_two_extensions_is_noticed(write_exposure: Callable[..., Path]) -> None:
     def cut(n_left: int) -> Callable[[fits.HDUList], None]:
         def change(hdus: fits.HDUList) -> None:
@@ -392,13 +488,134 @@ def test_zero_exposure_time_is_for_the_vetting_but_gives_no_rates(
         exposure.chips[0].read_error()
 
 
-def test_data_quality_of_another_shape_is_an_error(write_exposure: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 4), r"\[DQ,1\]: shape is \(3, 4\), expected \(24, 40\)"),
+        ((960,), r"\[DQ,1\]: shape is \(960,\), expected \(24, 40\)"),
+        ((2, 24, 40), r"\[DQ,1\]: is a IMAGE of shape \(2, 24, 40\), expected an image of two dimensions"),
+    ],
+)
+def test_data_quality_of_another_shape_is_an_error(
+    write_exposure: Callable[..., Path], shape: tuple[int, ...], message: str
+) -> None:
     def change(hdus: fits.HDUList) -> None:
-        hdus["DQ", 1].data = np.zeros((3, 4), dtype=np.int16)
+        hdus["DQ", 1].data = np.zeros(shape, dtype=np.int16)
 
     chip = read_exposure(write_exposure("hrc", change=change)).chips[0]
-    with pytest.raises(ExposureError, match=r"\[DQ,1\]: shape is \(3, 4\), expected \(24, 40\)"):
+    assert re.search(message, chip.quality_problem)
+    with pytest.raises(ExposureError, match=message):
         chip.read_data_quality()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "card", "message"),
+    [
+        ("BSCALE", "'one'", r"BSCALE is 'one', expected a number other than 0"),
+        ("BSCALE", "NaN", r"BSCALE is unreadable \(NaN\), expected a number other than 0"),
+        ("BSCALE", "0.0", r"BSCALE is 0\.0, expected a number other than 0"),
+        ("BZERO", "none", r"BZERO is unreadable \(none\), expected a number"),
+    ],
+)
+def test_factors_that_are_none_are_found_in_the_headers(
+    write_exposure: Callable[..., Path], keyword: str, card: str, message: str
+) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        for name in ("SCI", "DQ"):
+            hdus[name, 1].header["MARK"] = name
+
+    path = write_exposure("hrc", change=change)
+    content = path.read_bytes()
+    for name in (b"SCI", b"DQ"):
+        mark = content.index(b"MARK    = '" + name)
+        damaged = content[:mark] + f"{keyword:8}= {card}".encode().ljust(80) + content[mark + 80 :]
+        path.write_bytes(damaged)
+        if name == b"SCI":
+            with pytest.raises(ExposureError, match=rf"\[SCI,1\]: {message}"):
+                read_exposure(path)
+        else:
+            problem = read_exposure(path).chips[0].quality_problem
+            assert re.search(rf"\[DQ,1\]: {message}", problem)
+
+
+@pytest.mark.filterwarnings("error")
+def test_values_beyond_all_measure_are_not_finite_and_flagged_without_a_warning(
+    write_exposure: Callable[..., Path],
+) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        science = hdus["SCI", 1].data.astype(np.float64)
+        science[0, :3] = [1e300, -1e300, 5.0]
+        hdus["SCI", 1].data = science
+        flags = np.zeros(SHAPE)
+        flags[0, :8] = [np.nan, np.inf, 1e20, -1e20, 0.5, 65536.0, 4096.0, -32768.0]
+        hdus["DQ", 1].data = flags
+        hdus["ERR", 1].data = np.full(SHAPE, 1e300)
+
+    chip = read_exposure(write_exposure("hrc", change=change)).chips[0]
+    np.testing.assert_allclose(chip.read_science()[0, :3], [np.inf, -np.inf, 0.05])
+    np.testing.assert_array_equal(chip.read_data_quality()[0, :9] & 0xFFFF, [*[0xFFFF] * 6, 4096, 0x8000, 0])
+    assert np.isinf(chip.read_error()).all()
+
+    def mark(hdus: fits.HDUList) -> None:
+        for name in ("SCI", "DQ"):
+            hdus[name, 1].data = np.full(SHAPE, 7, dtype=np.int32)
+            hdus[name, 1].header["MARK"] = 0
+
+    path = write_exposure("hrc", name="scaled_flt.fits", change=mark)
+    path.write_bytes(
+        path.read_bytes().replace(b"MARK    =                    0", b"BSCALE  =                1E308")
+    )
+    chip = read_exposure(path).chips[0]
+    assert np.isinf(chip.read_science()).all()
+    assert (chip.read_data_quality() == 0xFFFF).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint16, np.uint32, np.float32])
+def test_flags_of_every_type_are_read(write_exposure: Callable[..., Path], dtype: type) -> None:
+    flags = np.zeros(SHAPE, dtype=dtype)
+    flags[0, :3] = [1, 4096, 65535]
+
+    def change(hdus: fits.HDUList) -> None:
+        hdus["DQ", 1].data = flags
+
+    found = read_exposure(write_exposure("hrc", change=change)).chips[0].read_data_quality()
+    np.testing.assert_array_equal(found, flags.astype(np.int64))
+
+
+def constant(name: str, columns: int, rows: int) -> Callable[[fits.HDUList], None]:
+    def change(hdus: fits.HDUList) -> None:
+        new = fits.ImageHDU(header=hdus[name, 1].header, name=name, ver=1)
+        new.data = None
+        new.header.update(NPIX1=columns, NPIX2=rows, PIXVALUE=0)
+        hdus[hdus.index_of((name, 1))] = new
+
+    return change
+
+
+def test_constant_images_of_absurd_size_are_errors(write_exposure: Callable[..., Path]) -> None:
+    path = write_exposure("hrc", change=constant("SCI", 10**9, 10**9))
+    with pytest.raises(ExposureError, match=r"\[SCI,1\]: its shape is .*, expected at most 20000 rows"):
+        read_exposure(path)
+    path = write_exposure("hrc", name="dq_flt.fits", change=constant("DQ", 10**9, 10**9))
+    assert "at most 20000 rows" in read_exposure(path).chips[0].quality_problem
+
+
+@pytest.mark.parametrize("columns", [10**5, 10**11, 10**18])
+@pytest.mark.parametrize("packed", [False, True])
+def test_lookup_tables_of_absurd_size_are_errors(
+    write_exposure: Callable[..., Path], columns: int, packed: bool
+) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        ask_for_table(hdus)
+        hdus.append(fits.ImageHDU(np.zeros((3, 4), dtype=np.float32), name="WCSDVARR", ver=3))
+
+    path = write_exposure("hrc", change=change)
+    content = path.read_bytes()
+    at = content.index(b"NAXIS1", content.rindex(b"XTENSION"))
+    content = content[:at] + f"NAXIS1  = {columns:>20}".encode().ljust(80) + content[at + 80 :]
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ExposureError, match=r"\[WCSDVARR,3\]: its shape is .*, expected at most 20000"):
+        read_exposure(path)
 
 
 def test_a_file_that_disappears_after_reading_its_headers(write_exposure: Callable[..., Path]) -> None:

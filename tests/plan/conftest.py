@@ -73,7 +73,10 @@ def write_hubble_file(
         header[name] = value
     data = np.zeros((size, size), dtype=np.float32)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fits.HDUList([fits.PrimaryHDU(header=primary), fits.ImageHDU(data, header)]).writeto(path)
+    hdus = fits.HDUList([fits.PrimaryHDU(header=primary), fits.ImageHDU(data, header)])
+    if detector == "PC":
+        hdus.append(fits.ImageHDU(data.astype(np.int16), name="DQ", ver=1))
+    hdus.writeto(path)
     return path
 
 

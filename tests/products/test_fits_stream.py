@@ -91,7 +91,7 @@ def test_a_plane_is_written_without_a_copy_of_it(tmp_path: Path) -> None:
     data = np.ones((5000, 5000), dtype=np.float32)
     unit = image(data[:1])
     unit.header["NAXIS2"] = 5000
-    with (tmp_path / "plane.fits").open("wb") as stream:
+    with (tmp_path / "plane.fits").open("w+b") as stream:
         tracemalloc.start()
         write_units(stream, [primary(), FitsUnit(unit.header, data)])
         _, peak = tracemalloc.get_traced_memory()

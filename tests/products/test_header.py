@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multivisit.errors import ProductError
-from multivisit.products.header import ProductDescription, image_header, primary_header, science_header
+from multivisit.products.header import ProductDescription, primary_header
+from multivisit.products.image_header import image_header, science_header, weight_header
 from multivisit.products.members import combined_photometry, iso_date, wcs_solution
 from multivisit.sky.cells import SkyCell
 
@@ -112,6 +113,40 @@ def test_members_of_several_visits_are_combined(make_case: Any, make_exposure: A
     # The numbers of the chips follow the mosaic, where the late exposure came first.
     assert header["D001DATA"] == "jsim0201q_flc.fits[sci,1]"
     assert header["D003DATA"] == "jsim0101q_flc.fits[sci,1]"
+
+
+def test_images_say_which_exposures_and_chips_they_are_of(make_case: Any, make_exposure: Any) -> None:
+    def chip(number: int, name: str, place: float) -> dict[str, Any]:
+        carried = {"EXPNAME": name, "RA_APER": place, "DEC_APER": -place, "PA_APER": place / 2, "BINAXIS1": 1}
+        return {"CCDCHIP": number, **carried}
+
+    early = make_exposure(
+        "jsim0101q", None, [chip(2, "jsim0101q", 10.5), chip(1, "jsim0101q", 10.5)], mjd=55000.0
+    )
+    late = make_exposure("jsim0201q", None, [chip(2, "jsim0201q", 20.5)], mjd=57000.0)
+    product = description(make_case([late, early]))
+    science, weight = again(science_header(product)), again(weight_header(product))
+    for header in (science, weight):
+        assert header["EXPNAME"] == "jsim0101q"
+        assert header["CCDCHIP"] == -999
+        assert header["WCSNAME"] == "IDC_4bb1536oj-FIT_SVM_GAIAeDR3"
+    assert (science["RA_APER"], science["DEC_APER"], science["PA_APER"]) == (10.5, -10.5, 0.0)
+    assert science["BINAXIS1"] == 1
+    assert "BINAXIS2" not in science
+    assert (weight["BUNIT"], weight["WHTTYPE"]) == ("UNITLESS", "EXP")
+    assert again(science_header(description(make_case([late]))))["CCDCHIP"] == 2
+
+
+def test_versions_and_pointing_come_from_the_members(make_case: Any, make_exposure: Any) -> None:
+    early = make_exposure(
+        "jsim0101q", {"PA_V3": 77.5, "POSTARG1": -1.5, "CRSPLIT": 1, "UPWCSVER": "1.7.2"}, mjd=55000
+    )
+    late = make_exposure(
+        "jsim0201q", {"PA_V3": 80.5, "POSTARG1": 2.5, "CRSPLIT": 2, "UPWCSVER": "1.7.2"}, mjd=57000
+    )
+    header = primary_header(description(make_case([late, early])), 3)
+    assert (header["PA_V3"], header["POSTARG1"], header["LINENUM"]) == (0.0, -1.5, "01.001")
+    assert (header["CRSPLIT"], header["UPWCSVER"], header["NRPTEXP"]) == (1, "1.7.2", 1)
 
 
 def test_members_without_most_keywords_survive(make_case: Any, make_exposure: Any) -> None:

@@ -23,6 +23,7 @@ from multivisit.products.keywords import KeywordRule, combine_keyword, member_va
         (np.float32(0.1), 0.1),
         (np.float64(0.1), 0.1),
         ("  F775W  ", "F775W"),
+        ("bad\udcfc_flt.fits", "bad?_flt.fits"),
         ("", None),
         ("   ", None),
         ("caf\u00e9\nbar", "caf??bar"),

@@ -20,8 +20,8 @@ from multivisit.products.preview import (
     write_preview,
 )
 from multivisit.products.stretch import (
+    BlockMeans,
     PictureArea,
-    block_mean,
     fill_small_holes,
     find_stretch,
     observed_area,
@@ -70,10 +70,26 @@ def test_places_without_data_have_their_own_colour() -> None:
     assert np.all(observed == _NO_DATA, axis=2).sum() < 50
 
 
+@pytest.mark.parametrize("size", [300, 100])
+def test_places_without_weight_have_no_data_whatever_they_hold(size: int) -> None:
+    image = sky((300, 300))
+    weight = np.full(image.shape, 500.0, np.float32)
+    weight[:40] = weight[100:150, 100:200] = 0.0
+    filled, blank = image.copy(), image.copy()
+    filled[weight == 0], blank[weight == 0] = 0.0, np.nan
+    grid = grid_of(image.shape)
+    pictures = [
+        np.asarray(draw_preview(filled, grid, maximum_size=size, observed=weight)),
+        np.asarray(draw_preview(blank, grid, maximum_size=size)),
+    ]
+    np.testing.assert_array_equal(*pictures)
+
+
 def test_only_the_observed_part_is_shown() -> None:
     image = np.full((3000, 4000), np.nan, dtype=np.float32)
     image[1200:1700, 3000:3600] = sky((500, 600))
-    area = observed_area(image)
+    seen = np.isfinite(image)
+    area = observed_area(seen.any(axis=1), seen.any(axis=0))
     assert area == PictureArea(1187, 2987, (526, 626))
     picture = draw_preview(image, grid_of(image.shape))
     assert picture.width < 800
@@ -114,15 +130,30 @@ def slow_block_mean(image: NDArray[np.float32], factor: int) -> NDArray[np.float
     st.integers(1, 9),
     st.floats(0, 1),
     st.sampled_from([10, 200, 10**6]),
+    st.integers(1, 4),
 )
-def test_means_leave_out_pixels_without_data(ny: int, nx: int, factor: int, empty: float, block: int) -> None:
+def test_means_leave_out_pixels_without_data(
+    ny: int, nx: int, factor: int, empty: float, block: int, pieces: int
+) -> None:
     random = np.random.default_rng(ny * 100 + nx)
     image = random.normal(size=(ny, nx)).astype(np.float32)
     image[random.random((ny, nx)) < empty] = random.choice([np.nan, np.inf])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stretch, "_BLOCK_PIXELS", block)
-        means = block_mean(image, PictureArea(0, 0, (ny, nx)), factor)
-    np.testing.assert_allclose(means, slow_block_mean(image, factor), rtol=1e-6, atol=1e-7)
+        whole = BlockMeans(image.shape, factor)
+        for rows in random.permutation(pieces):
+            piece = np.array_split(np.arange(ny), pieces)[rows]
+            if len(piece):
+                whole.add_rows(int(piece[0]), image[piece])
+        means, area = whole.means()
+    expected = slow_block_mean(image, factor)
+    inside = tuple(
+        slice(first // factor, -(-(first + size) // factor))
+        for first, size in zip((area.first_row, area.first_column), area.shape, strict=True)
+    )
+    np.testing.assert_allclose(means, expected[inside], rtol=1e-6, atol=1e-7)
+    expected[inside] = np.nan
+    assert not np.isfinite(expected).any()
 
 
 def test_small_holes_are_filled_from_around_them_and_large_ones_stay() -> None:

@@ -66,6 +66,31 @@ def test_vetting_as_text_has_a_line_for_each_exposure() -> None:
     ]
 
 
+STRANGE = ("ü_flt.fits", "bad\udcfc_flt.fits", "two\nlines_flt.fits")
+
+
+def test_text_that_utf8_does_not_have_is_escaped(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "t.txt", "\n".join(STRANGE))
+    assert path.read_text("utf-8").splitlines() == [
+        "ü_flt.fits",
+        "bad\\udcfc_flt.fits",
+        "two",
+        "lines_flt.fits",
+    ]
+    assert write_manifest(tmp_path / "m.txt", STRANGE[:2]).read_text("utf-8").count("\n") == 2
+
+
+def test_names_of_any_kind_fill_one_line_of_the_vetting_table(tmp_path: Path) -> None:
+    records = [VettingRecord(name, accepted=False, reason=f"{name}: no SCI\r\nin it") for name in STRANGE]
+    escaped = ["ü_flt.fits", "bad\\udcfc_flt.fits", "two\\nlines_flt.fits"]
+    table = Table.read(write_vetting(tmp_path / "v.ecsv", records), format="ascii.ecsv")
+    assert list(table["filename"]) == escaped
+    assert list(table["reason"]) == [f"{name}: no SCI\\r\\nin it" for name in escaped]
+    text = vetting_text(records)
+    assert [line.split()[0] for line in text.splitlines()[:-1]] == escaped
+    text.encode("utf-8")
+
+
 def test_a_folder_that_is_missing_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"v\.ecsv"):
         write_vetting(tmp_path / "missing" / "v.ecsv", RECORDS)

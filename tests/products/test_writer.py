@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import errno
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from astropy.io import fits
 
 from multivisit.errors import ProductError
-from multivisit.products import fits_stream, writer
+from multivisit.products.fits_stream import FitsStream
 from multivisit.products.writer import write_layer
 
 if TYPE_CHECKING:
@@ -94,6 +96,19 @@ def test_an_existing_product_is_replaced(tmp_path: Path, make_case: Any) -> None
     assert products_in(tmp_path) == [NAME]
 
 
+@pytest.mark.parametrize("name", ["ü_flt.fits", "bad\udcfc_flt.fits", "two\nlines_flt.fits"])
+def test_exposures_may_have_any_name(tmp_path: Path, make_case: Any, make_exposure: Any, name: str) -> None:
+    exposure = dataclasses.replace(make_exposure(), filename=name)
+    path = write_layer(tmp_path, *make_case([exposure]).arguments(), history=[f"{name}: \udcfc\x07"])
+    plain = re.sub("[^a-z_.]", "?", name)
+    with fits.open(path, checksum=True) as hdus:
+        hdus.verify("exception")
+        assert hdus[0].header["D001DATA"] == f"{plain}[sci,1]"
+        assert ": ??" in str(hdus[0].header["HISTORY"])
+        assert hdus["HDRTAB"].data["FILENAME"][0] == plain
+        assert hdus["HDRTAB"].data["SVMROOTNAME"][0] == plain.rpartition("_")[0]
+
+
 def products_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("jsim"))
 
@@ -108,14 +123,14 @@ def test_an_interrupted_write_leaves_what_was_there(
     case = make_case()
     if old:
         (tmp_path / NAME).write_text("an old product")
-    whole = fits_stream._write_data
+    whole = FitsStream.write_rows
 
-    def fails_at_the_weights(stream: Any, data: Any) -> int:
-        if data is case.mosaic.weight:
+    def fails_at_the_weights(self: FitsStream, number: int, rows: Any, *place: int) -> None:
+        if rows is case.mosaic.weight:
             raise failure
-        return whole(stream, data)
+        whole(self, number, rows, *place)
 
-    monkeypatch.setattr(fits_stream, "_write_data", fails_at_the_weights)
+    monkeypatch.setattr(FitsStream, "write_rows", fails_at_the_weights)
     expected = ProductError if isinstance(failure, OSError) else failure
     with pytest.raises(expected):
         write_layer(tmp_path, *case.arguments())
@@ -131,14 +146,14 @@ def test_a_full_disk_is_one_clear_error(
     full = Path("/dev/full")
     if not full.is_char_device():
         pytest.skip("there is no device /dev/full here")
-    units = writer.write_units
+    open_stream = FitsStream.__init__
 
-    def write_to_the_full_device(stream: Any, contents: Any) -> None:
+    def open_on_the_full_device(self: FitsStream, stream: Any, headers: Any) -> None:
         with full.open("wb") as device:
             os.dup2(device.fileno(), stream.fileno())
-        units(stream, contents)
+        open_stream(self, stream, headers)
 
-    monkeypatch.setattr(writer, "write_units", write_to_the_full_device)
+    monkeypatch.setattr(FitsStream, "__init__", open_on_the_full_device)
     with pytest.raises(ProductError, match=rf"{NAME}.*[Nn]o space left"):
         write_layer(tmp_path, *make_case().arguments())
     assert products_in(tmp_path) == []

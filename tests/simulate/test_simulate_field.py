@@ -285,6 +285,78 @@ def test_a_wrong_specification_is_refused_with_its_place(
     assert str(path) in str(caught.value)
 
 
+EXPOSURE_PLACE = ("visits", 0, "exposures", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("visits", 0, "date"), "9999-12-31T23:59:59", r"field\.visits\[0\].*date.*9999.*1990 to 2099"),
+        (("visits", 0, "date"), "0001-01-01T00:00:00+14:00", r"field\.visits\[0\].*1990 to 2099"),
+        ((*EXPOSURE_PLACE, "exposure_time"), 1e300, r"field\.visits\[0\]\.exposures\[0\].*1e\+300.*100000 s"),
+        ((*EXPOSURE_PLACE, "exposure_time"), 10**400, r"field\.visits\[0\]\.exposures\[0\]\.exposure_time"),
+        ((*EXPOSURE_PLACE, "sky_levels"), [-1.0], r"exposures\[0\].*sky_levels: found -1\.0, expected 0 to"),
+        ((*EXPOSURE_PLACE, "sky_levels"), [1e300], r"exposures\[0\].*sky_levels"),
+        ((*EXPOSURE_PLACE, "dithers"), [[1e300, 0]], r"exposures\[0\].*dithers.*1e\+300.*arcsec"),
+        ((*EXPOSURE_PLACE, "subarray"), [0, 5], r"exposures\[0\].*subarray"),
+        (("visits", 0, "wcs_name"), "IDC_é", r"field\.visits\[0\].*wcs_name.*IDC_é.*printable ASCII"),
+        (("visits", 0, "wcs_name"), "IDC\nx", r"field\.visits\[0\].*wcs_name.*printable ASCII"),
+        (("visits", 0, "wcs_name"), "I" * 69, r"field\.visits\[0\].*wcs_name.*at most 68"),
+        (("visits", 0, "wcs_rotation"), 1e300, r"field\.visits\[0\].*wcs_rotation"),
+        (("visits", 0, "proposal_id"), -1, r"field\.visits\[0\].*proposal_id"),
+        (("name",), "two\nlines", r"name.*printable"),
+        (("name",), "\udcfc", r"name.*printable"),
+        (("seed",), 10**30, "seed"),
+        (("scene", "n_stars"), 10**18, r"field\.scene.*n_stars.*10000000"),
+        (("scene", "star_magnitudes"), [-1000.0, 20.0], r"field\.scene.*star_magnitudes"),
+        (("scene", "galaxy_radii"), [0.0, 1.0], r"field\.scene.*galaxy_radii"),
+        (("noise", "cosmic_rays"), -1.0, r"field\.noise.*cosmic_rays"),
+        (("ra",), 1e300, r"\bra: found 1e\+300"),
+    ],
+)
+def test_values_that_cannot_be_simulated_are_refused_with_their_place(
+    place: tuple[str | int, ...], value: object, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "field.json"
+    write_specification(EVERY_DETECTOR, path)
+    content = json.loads(path.read_text())
+    inside = content
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ParameterError, match=words) as caught:
+        read_specification(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "found" in str(caught.value)
+    assert "expected" in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [90, 950, 100_000])
+def test_json_nested_deeply_is_refused(depth: int, tmp_path: Path) -> None:
+    path = tmp_path / "field.json"
+    path.write_text("[" * depth + "]" * depth)
+    with pytest.raises(ParameterError, match="expected") as caught:
+        read_specification(path)
+    assert len(str(caught.value)) < 1000
+    write_specification(EVERY_DETECTOR, path)
+    text = path.read_text().rstrip().removesuffix("}")
+    path.write_text(f'{text}, "colour": {"[" * depth}{"]" * depth}}}')
+    with pytest.raises(ParameterError, match=r"field specification|colour"):
+        read_specification(path)
+
+
+def test_the_brightest_star_has_finite_pixels(tmp_path: Path) -> None:
+    star = Source(180.26, 26.24, -5.0, spectral_slope=10.0)
+    exposure = ExposureSpecification("wfc3_ir", "f160w", 1e5, subarray=(160, 160))
+    scene = SceneSpecification(n_stars=0, n_galaxies=0, sources=(star,))
+    field = field_of(one_visit(exposure), scene=scene, noise=NoiseSpecification(saturation=False))
+    (path,) = simulate_field(field, tmp_path).files
+    with fits.open(path) as hdus:
+        assert np.isfinite(hdus["SCI"].data).all()
+        assert hdus["SCI"].data.max() > 1e10
+
+
 def test_the_example_in_the_documentation_is_a_specification(tmp_path: Path) -> None:
     text = (Path(__file__).resolve().parents[2] / "docs" / "simulation.rst").read_text(encoding="utf-8")
     block = text.split(".. code-block:: json\n\n")[1].split("\n\nThe same from Python")[0]

@@ -242,14 +242,30 @@ def _segments(runs: Sequence[PixelRuns], exposure_times: Sequence[float], width:
     place = np.concatenate([np.empty(0, dtype=np.int64), *starts, *stops])
     sizes = [len(s) for s in starts]
     step = np.repeat(np.array([1, -1]), sum(sizes))
-    # Whole microseconds: sums that come back to exactly 0.
-    times = np.array([round(1e6 * time) for time in exposure_times], dtype=np.int64)
+    per_second = _time_steps(exposure_times)
+    times = np.array([round(per_second * time) for time in _finite(exposure_times)], dtype=np.int64)
     change = np.concatenate([np.repeat(times, sizes), np.repeat(-times, sizes)])
     order = np.argsort(place, kind="stable")
     place, number, time = place[order], np.cumsum(step[order]), np.cumsum(change[order])
     length = np.diff(place, append=place[-1:])
     covered = (number > 0) & (length > 0)
-    return _Segments(place[covered], length[covered], number[covered].astype(np.float64), time[covered] / 1e6)
+    return _Segments(
+        place[covered], length[covered], number[covered].astype(np.float64), time[covered] / per_second
+    )
+
+
+def _finite(times: Sequence[float]) -> list[float]:
+    """The times, 0 for those that are no number."""
+    return [time if math.isfinite(time) else 0.0 for time in times]
+
+
+def _time_steps(times: Sequence[float]) -> float:
+    """Steps in a second such that times are whole numbers, whose sums come back to exactly 0: a million.
+
+    Fewer where the sum of all times would not fit into 64 bits.
+    """
+    longest = max(map(abs, _finite(times)), default=0.0)
+    return min(1e6, 2**62 / max(longest, 1.0) / max(1, len(times)))
 
 
 def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -> float:

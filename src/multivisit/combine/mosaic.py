@@ -195,6 +195,22 @@ class PreparedLayer:
         """
         return tuple(self._expected_record(item) for item in self.chips)
 
+    def covered(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tell which rows and which columns of the grid some chip covers.
+
+        Returns
+        -------
+        rows, columns : ndarray of bool
+            Shapes (ny,) and (nx,).
+        """
+        rows = np.zeros(self.grid.shape[0], dtype=bool)
+        steps = np.zeros(self.grid.shape[1] + 1, dtype=np.int64)
+        for item in self.chips:
+            rows[item.runs.row] = True
+            np.add.at(steps, item.runs.start, 1)
+            np.add.at(steps, item.runs.stop, -1)
+        return rows, np.cumsum(steps)[:-1] > 0
+
     def _expected_record(self, item: PreparedChip) -> ChipRecord:
         level, measured, group = _sky_of(self, item)
         return ChipRecord(
@@ -630,7 +646,9 @@ def _file_unit(chip: Chip) -> float:
 
 def _read(item: PreparedChip) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     try:
-        return item.chip.read_science(), item.chip.read_data_quality()
+        # Values beyond all measure may overflow in the unit: good_pixel_mask leaves them out.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return item.chip.read_science(), item.chip.read_data_quality()
     except (MultivisitError, OSError, ValueError) as error:
         raise _chip_error(item.exposure, item.chip, error) from error
 

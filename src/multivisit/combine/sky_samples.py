@@ -87,10 +87,12 @@ class SkyStatistic:
             True for usable values; never for NaN and infinities.
         """
         usable: NDArray[np.bool_] = np.isfinite(values)
-        if self.lower is not None:
-            usable &= values >= self.lower * unit
-        if self.upper is not None:
-            usable &= values <= self.upper * unit
+        # Bad pixels may hold anything, and limits may be wider than the range of the values' type.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.lower is not None:
+                usable &= values >= self.lower * unit
+            if self.upper is not None:
+                usable &= values <= self.upper * unit
         return usable
 
     def measure(self, values: NDArray[np.floating[Any]]) -> float | None:
@@ -278,7 +280,8 @@ def _sum_blocks(
     """
     rows, columns = science.shape[0] // block, science.shape[1] // block
     offset = block // 2
-    sample = science[offset::block, offset::block][:rows, :columns].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        sample = science[offset::block, offset::block][:rows, :columns].astype(np.float64)
     sample[~good[offset::block, offset::block][:rows, :columns]] = np.nan
     level = _local_level(sample)
     if level is None:
@@ -292,9 +295,10 @@ def _sum_blocks(
         last = min(first + _LOCAL_BLOCKS, rows)
         here = (slice(first * block, last * block), slice(0, columns * block))
         near = np.repeat(level[first // _LOCAL_BLOCKS], _LOCAL_BLOCKS * block)[: columns * block]
-        difference = science[here] - near.astype(np.float32)
         usable = good[here]
-        close = np.abs(difference) <= limit
+        with np.errstate(over="ignore", invalid="ignore"):
+            difference = science[here] - near.astype(np.float32)
+            close = np.abs(difference) <= limit
         kept = usable & close
         at = slice(first, last)
         pixels[at] = _block_sum(kept.astype(np.float32), block)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "LARGEST_VALUE",
     "StaticLimit",
     "StaticMasks",
     "blank_unweighted",
@@ -28,6 +29,11 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+
+LARGEST_VALUE = 1e20
+"""Electrons/s that no pixel has: a value at least this far from 0 means nothing, whatever its flags say.
+
+Sums of the squares of smaller ones, times any weight, stay within the range of numbers."""
 
 _DQ_BITS = 0xFFFF
 """Hubble's flags have 16 bits; a 16-bit flag array with bit 15 set reads as negative numbers."""
@@ -49,7 +55,7 @@ def good_pixel_mask(
     """Tell good pixels from bad ones.
 
     A pixel is bad when it has any flag outside the good bits, as in AstroDrizzle, or when its value is no
-    number.
+    number, or beyond all measure (`LARGEST_VALUE`).
 
     Parameters
     ----------
@@ -58,7 +64,7 @@ def good_pixel_mask(
     bits : int or None
         Good bits as one number; None lets flags pass.
     science : ndarray of float, optional
-        Values; NaN and infinities are bad.
+        Values in electrons/s; NaN, infinities and what is as far from 0 as `LARGEST_VALUE` are bad.
 
     Returns
     -------
@@ -70,7 +76,9 @@ def good_pixel_mask(
     else:
         good = (data_quality & (~bits & _DQ_BITS)) == 0
     if science is not None:
-        good &= np.isfinite(science)
+        limit = science.dtype.type(LARGEST_VALUE)
+        with np.errstate(invalid="ignore"):
+            good &= (science > -limit) & (science < limit)
     return good
 
 

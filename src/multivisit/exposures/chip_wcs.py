@@ -28,6 +28,8 @@ _BUILD_LOCK = threading.Lock()
 # A determinant (of the matrix scaled to a largest element of 1) below which pixels have no area.
 _SINGULAR = 1e-6
 _LARGEST_SIP_ORDER = 9
+# Some software lets right ascensions run over 360 degrees; beyond two turns they are damaged.
+_LARGEST_RIGHT_ASCENSION = 720.0
 _TABLE_EXTENSIONS = {"CPDIS": ("DP", "WCSDVARR"), "D2IMDIS": ("D2IM", "D2IMARR")}
 
 
@@ -79,6 +81,8 @@ def wcs_problem(header: fits.Header) -> str | None:
     for keyword in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
         if (position := number(header, keyword)) is None:
             return f"{keyword} {found(header, keyword)}, expected a number"
+        if keyword == "CRVAL1" and abs(position) > _LARGEST_RIGHT_ASCENSION:
+            return f"CRVAL1 is {position}, expected a right ascension in degrees"
         if keyword == "CRVAL2" and abs(position) > 90.0:
             return f"CRVAL2 is {position}, expected a declination between -90 and 90 degrees"
     try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import re
+import stat
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-__all__ = ["ImageExtension", "file_is_there", "read_extensions", "read_image"]
+__all__ = [
+    "LARGEST_SIDE",
+    "ImageExtension",
+    "file_is_there",
+    "image_problem",
+    "read_extensions",
+    "read_image",
+]
+
+LARGEST_SIDE = 20000
+"""Rows or columns that no image has more of: Hubble's largest chips have 4096."""
 
 _BLOCK = 2880
 _CARD = 80
@@ -35,6 +47,7 @@ _CHUNK = 1 << 20
 _KEYWORDS_WITHOUT_VALUE = ("", "COMMENT", "HISTORY", "CONTINUE", "END")
 _CARD_WITH_VALUE = re.compile(r"[A-Z0-9_-]{1,8} *= ")
 _GZIP_MAGIC = b"\x1f\x8b"
+_NOT_GZIP = "Not a gzipped file"
 _DTYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -99,7 +112,8 @@ def read_extensions(path: Path, images_of: Collection[str] = ()) -> tuple[ImageE
     MissingFileError
         If the file is not there, is a folder, or may not be read.
     ExposureError
-        If the file is empty, is no FITS file, or ends too early.
+        If the file is empty, is no FITS file, or ends too early, if a header does not fit the data behind it,
+        or if an image that is asked for is none.
     """
     extensions = []
     with _open(path) as stream:
@@ -150,10 +164,39 @@ def read_image(path: Path, name: str, version: int) -> NDArray[Any] | None:
     return None
 
 
+def image_problem(extension: ImageExtension) -> str | None:
+    """Say what keeps an extension from being read as an image, by its header alone.
+
+    Parameters
+    ----------
+    extension : ImageExtension
+        An extension.
+
+    Returns
+    -------
+    str or None
+        What was found and what was expected; None for an image of one or two dimensions.
+    """
+    header, shape = extension.header, extension.shape
+    kind = text(header, "XTENSION")
+    if len(shape) not in (1, 2) or kind not in ("", "IMAGE"):
+        return f"is a {kind} of shape {shape}, expected an image of two dimensions"
+    if max(shape) > LARGEST_SIDE:
+        return f"its shape is {shape}, expected at most {LARGEST_SIDE} rows and columns"
+    for keyword in ("BSCALE", "BZERO"):
+        factor = number(header, keyword) if keyword in header else 1.0
+        if factor is None or (keyword == "BSCALE" and factor == 0.0):
+            expected = "a number other than 0" if keyword == "BSCALE" else "a number"
+            return f"{keyword} {found(header, keyword)}, expected {expected}"
+    return None
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """Open a plain or gzipped file for reading; turn errors of the system into the package's own."""
     try:
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            raise MissingFileError(f"{path}: is a device or a pipe, expected a FITS file.")
         with path.open("rb") as raw:
             magic = raw.read(2)
             raw.seek(0)
@@ -172,32 +215,60 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
         raise MissingFileError(f"{path}: may not be read (permission denied). Change its mode.") from error
     except OSError as error:
         raise MissingFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        # A name with a null character in it.
+        if "null" not in str(error):
+            raise
+        raise MissingFileError(f"{str(path)!r}: there is no such file: {error}.") from error
 
 
 def _read(stream: IO[bytes], n_bytes: int, path: Path) -> bytes:
     """Read up to `n_bytes`; a broken gzip stream is an `ExposureError`."""
     try:
         return stream.read(n_bytes)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ExposureError(
-            f"{path}: the gzip stream is broken or truncated ({error}). Fetch the file again."
-        ) from error
+    except gzip.BadGzipFile as error:
+        # Like gunzip, take what follows a whole gzip stream for padding.
+        if str(error).startswith(_NOT_GZIP) and stream.tell() > 0:
+            return b""
+        raise ExposureError(_broken_gzip(path, error)) from error
+    except (EOFError, zlib.error) as error:
+        raise ExposureError(_broken_gzip(path, error)) from error
+
+
+def _broken_gzip(path: Path, error: Exception) -> str:
+    return f"{path}: the gzip stream is broken or truncated ({error}). Fetch the file again."
 
 
 def _walk(stream: IO[bytes], path: Path) -> Iterator[ImageExtension]:
     """Yield each header-data unit; the caller must read or skip its data before going on."""
+    block = _read(stream, _BLOCK, path)
+    if not block.startswith(b"SIMPLE  ="):
+        begins = "is empty (0 bytes)" if not block else f"begins with {block[:9]!r}"
+        raise ExposureError(f"{path}: {begins}, expected a FITS file, which begins with 'SIMPLE  ='.")
     index = 0
+    n_expected = 0.0
     while True:
+        extension = _extension(index, _header_text(stream, block, path, index), path)
+        if index == 0:
+            n_expected = number(extension.header, "NEXTEND") or 0.0
+        yield extension
         block = _read(stream, _BLOCK, path)
-        expected = b"SIMPLE  =" if index == 0 else b"XTENSION="
-        if not block.startswith(expected):
-            # After the last unit FITS allows other records; the standard says to ignore them.
-            if index > 0:
-                return
-            found = "is empty (0 bytes)" if not block else f"begins with {block[:9]!r}"
-            raise ExposureError(f"{path}: {found}, expected a FITS file, which begins with 'SIMPLE  ='.")
-        yield _extension(index, _header_text(stream, block, path, index), path)
+        if not block.startswith(b"XTENSION="):
+            # After the last unit FITS allows other records, which the standard says to ignore.
+            if index < n_expected and block.strip(b"\0 "):
+                raise ExposureError(
+                    f"{path}{extension.label}: no extension follows where its data end by its header "
+                    f"({_layout(extension)}), though NEXTEND says that the file has {n_expected:.0f}. "
+                    "Is this header damaged?"
+                )
+            return
         index += 1
+
+
+def _layout(extension: ImageExtension) -> str:
+    """Say in words what a header tells of its data."""
+    sides = " x ".join(str(side) for side in reversed(extension.shape)) or "none"
+    return f"BITPIX {found(extension.header, 'BITPIX').removeprefix('is ')}, data {sides}"
 
 
 def _header_text(stream: IO[bytes], block: bytes, path: Path, index: int) -> str:
@@ -243,11 +314,24 @@ def _extension(index: int, cards: str, path: Path) -> ImageExtension:
     bits = abs(_count(header, "BITPIX", path, index, signed=True))
     groups = _count(header, "GCOUNT", path, index, default=1)
     parameters = _count(header, "PCOUNT", path, index, default=0)
+    if index > 0 and text(header, "XTENSION") in ("", "IMAGE"):
+        _check_image_layout(header, path, index)
     data_bytes = bits // 8 * groups * (parameters + math.prod(axes)) if axes else 0
     shape = tuple(reversed(axes))
     if not axes and "NPIX1" in header and "NPIX2" in header:
         shape = (_count(header, "NPIX2", path, index), _count(header, "NPIX1", path, index))
     return ImageExtension(index, name, whole_number(header, "EXTVER"), header, shape, data_bytes)
+
+
+def _check_image_layout(header: fits.Header, path: Path, index: int) -> None:
+    """Notice keywords that tell a wrong length of an image's data: everything behind it would be lost."""
+    for keyword, allowed in (("BITPIX", sorted(_DTYPES)), ("GCOUNT", [1]), ("PCOUNT", [0])):
+        if keyword in header and whole_number(header, keyword) not in allowed:
+            expected = allowed[0] if len(allowed) == 1 else f"one of {', '.join(map(str, allowed))}"
+            raise ExposureError(
+                f"{path}[{text(header, 'EXTNAME') or index}]: {keyword} {found(header, keyword)}, expected "
+                f"{expected} for an image. The header is damaged."
+            )
 
 
 def _count(
@@ -287,34 +371,46 @@ def _skip(stream: IO[bytes], path: Path, extension: ImageExtension, done: int = 
         _raise_truncated(path, extension, done + skipped)
 
 
-def _raise_truncated(path: Path, extension: ImageExtension, found: int) -> None:
+def _raise_truncated(path: Path, extension: ImageExtension, n_bytes: int) -> None:
     raise ExposureError(
-        f"{path}{extension.label}: truncated: {found} bytes of data found, {extension.data_bytes} expected "
-        "from the header. Fetch the file again."
+        f"{path}{extension.label}: truncated, or its header is damaged: {n_bytes} bytes of data found, "
+        f"{extension.data_bytes} expected by the header ({_layout(extension)}). Fetch the file again."
     )
 
 
 def _image(stream: IO[bytes], path: Path, extension: ImageExtension) -> NDArray[Any]:
     """Read the image that begins at the stream's position."""
     header = extension.header
-    if len(extension.shape) not in (1, 2) or text(header, "XTENSION") not in ("", "IMAGE"):
-        raise ExposureError(
-            f"{path}{extension.label}: is a {text(header, 'XTENSION')} of shape {extension.shape}, "
-            "expected an image of two dimensions."
-        )
+    if problem := image_problem(extension):
+        raise ExposureError(f"{path}{extension.label}: {problem}.")
     if extension.data_bytes == 0:
         return np.full(extension.shape, number(header, "PIXVALUE") or 0.0)
-    bits = _count(header, "BITPIX", path, extension.index, signed=True)
-    if bits not in _DTYPES:
-        raise ExposureError(f"{path}{extension.label}: BITPIX is {bits}, expected one of {sorted(_DTYPES)}.")
-    content = _read(stream, extension.data_bytes, path)
+    content = _read_data(stream, path, extension)
+    stored = np.frombuffer(content, dtype=_DTYPES[whole_number(header, "BITPIX") or 8])
+    stored = stored.reshape(extension.shape)
+    scale = number(header, "BSCALE") or 1.0
+    zero = number(header, "BZERO") or 0.0
+    if (scale, zero) == (1.0, 0.0):
+        return stored.astype(stored.dtype.newbyteorder("="))
+    # Absurd factors give infinities, which are no good pixels.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(stored.astype(np.float64) * scale + zero)
+
+
+def _read_data(stream: IO[bytes], path: Path, extension: ImageExtension) -> bytes:
+    """Read an extension's data, without asking for memory for more than the file holds."""
+    needed = extension.data_bytes
+    if not isinstance(stream, gzip.GzipFile):
+        left = os.fstat(stream.fileno()).st_size - stream.tell()
+        if left < needed:
+            _raise_truncated(path, extension, max(left, 0))
+        content = _read(stream, needed, path)
+    else:
+        chunks: list[bytes] = []
+        while needed > 0 and (chunk := _read(stream, min(_CHUNK, needed), path)):
+            chunks.append(chunk)
+            needed -= len(chunk)
+        content = b"".join(chunks)
     if len(content) < extension.data_bytes:
         _raise_truncated(path, extension, len(content))
-    stored = np.frombuffer(content, dtype=_DTYPES[bits]).reshape(extension.shape)
-    scale = number(header, "BSCALE") if "BSCALE" in header else 1.0
-    zero = number(header, "BZERO") if "BZERO" in header else 0.0
-    if scale is None or zero is None:
-        raise ExposureError(f"{path}{extension.label}: BSCALE or BZERO holds no number.")
-    if scale == 1.0 and zero == 0.0:
-        return stored.astype(stored.dtype.newbyteorder("="))
-    return np.asarray(stored.astype(np.float64) * scale + zero)
+    return content

@@ -63,8 +63,16 @@ def whole_number(header: fits.Header, keyword: str) -> int | None:
 
 
 def found(header: fits.Header, keyword: str) -> str:
-    """Say for a message what a keyword holds: "is missing", "is blank or unreadable" or "is 12"."""
+    """Say for a message what a keyword holds: "is missing", "is blank", "is unreadable (NaN)" or "is 12"."""
+    from astropy.io.fits.verify import VerifyError
+
     if keyword not in header:
         return "is missing"
+    try:
+        header.get(keyword)
+    except VerifyError:
+        # Asking the card for its text would make astropy rewrite it and warn.
+        card = str(getattr(header.cards[keyword], "_image", None) or "")
+        return f"is unreadable ({card.partition('=')[2].partition('/')[0].strip() or card.strip()})"
     content = value(header, keyword)
-    return "is blank or unreadable" if content is None else f"is {content!r}"
+    return "is blank" if content is None else f"is {content!r}"

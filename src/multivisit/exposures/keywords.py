@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import TYPE_CHECKING
 
 from multivisit.errors import ExposureError
-from multivisit.exposures.headers import found, number, text
-from multivisit.exposures.instruments import WFPC2_GAINS, Detector, find_detector, parse_exposure_filename
+from multivisit.exposures.headers import found, number, text, whole_number
+from multivisit.exposures.instruments import (
+    WFPC2_GAINS,
+    Detector,
+    find_detector,
+    normalise_filter,
+    parse_exposure_filename,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +29,7 @@ __all__ = [
     "end_mjd",
     "exposure_time",
     "file_type",
+    "filter_name",
     "nominal_scale",
     "proposal_id",
     "rootname",
@@ -33,6 +41,15 @@ _SECONDS_PER_DAY = 86400.0
 _MJD_EPOCH = datetime.date(1858, 11, 17)
 # HST's life with room to spare: anything else in EXPSTART is a fill value.
 _POSSIBLE_MJD = (40000.0, 80000.0)
+_LONGEST_EXPOSURE = 1e6
+_LARGEST_GAIN = 1000.0
+_LARGEST_PROPOSAL = 10**6
+_LARGEST_CHIP = 99
+_MOST_BINNED = 4
+# How far IDCSCALE may be from the detector's own scale: distortion solutions differ by less than 1 %.
+_SCALE_TOLERANCE = 0.2
+# Names go into the names of files. Filters have hyphens between them, so no name may begin with one.
+_NAME = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.IGNORECASE)
 
 
 def detector_of(path: Path, primary: fits.Header) -> Detector:
@@ -58,9 +75,9 @@ def file_type(filename: str, primary: fits.Header, detector: Detector) -> str:
 
 
 def rootname(filename: str, primary: fits.Header) -> str:
-    """Give the rootname in lower case: ROOTNAME, else from the file's name, else the name itself."""
+    """Give the rootname in lower case: ROOTNAME if it can be one, else from the file's name, else that."""
     name = text(primary, "ROOTNAME").lower()
-    if not name:
+    if not re.fullmatch(r"[a-z0-9_]+", name):
         parsed = parse_exposure_filename(filename)
         name = filename.lower().removesuffix(".fits") if parsed is None else parsed.rootname
     # Single-visit names leave out the last of nine characters, which is q for all but a few exposures.
@@ -71,11 +88,24 @@ def exposure_time(path: Path, primary: fits.Header, science: fits.Header) -> flo
     """Give EXPTIME in seconds: of the primary header, which AstroDrizzle uses, else of SCI. 0 is allowed."""
     for header in (primary, science):
         seconds = number(header, "EXPTIME")
-        if seconds is not None and seconds >= 0.0:
+        if seconds is not None and 0.0 <= seconds <= _LONGEST_EXPOSURE:
             return seconds
     raise ExposureError(
-        f"{path}[PRIMARY]: EXPTIME {found(primary, 'EXPTIME')}, expected the exposure time in seconds."
+        f"{path}[PRIMARY]: EXPTIME {found(primary, 'EXPTIME')}, expected the exposure time in seconds, "
+        f"0 to {_LONGEST_EXPOSURE:g}."
     )
+
+
+def filter_name(path: Path, primary: fits.Header, detector: Detector) -> str:
+    """Give the name of the filter or filters; ExposureError for one that could not stand in a file's name."""
+    elements = [text(primary, keyword) for keyword in detector.filter_keywords]
+    for keyword, element in zip(detector.filter_keywords, elements, strict=True):
+        if element.upper() not in ("", "N/A") and _NAME.fullmatch(element) is None:
+            raise ExposureError(
+                f"{path}[PRIMARY]: {keyword} {found(primary, keyword)}, expected the name of a filter such "
+                "as F606W: letters and digits, with . + or - between them."
+            )
+    return normalise_filter(*elements)
 
 
 def start_mjd(primary: fits.Header, science: fits.Header) -> float | None:
@@ -108,7 +138,7 @@ def date_observed(primary: fits.Header, science: fits.Header, start: float | Non
 def proposal_id(filename: str, primary: fits.Header) -> int | None:
     """Give the proposal: PROPOSID, else from a single-visit file name, else None."""
     proposal = number(primary, "PROPOSID")
-    if proposal is not None and proposal > 0:
+    if proposal is not None and 1 <= proposal < _LARGEST_PROPOSAL:
         return int(proposal)
     parsed = parse_exposure_filename(filename)
     return None if parsed is None else parsed.proposal_id
@@ -118,7 +148,7 @@ def chip_number(science: fits.Header, detector: Detector, extver: int) -> int:
     """Give the number of the detector chip: CCDCHIP (WFPC2: DETECTOR), else EXTVER."""
     chip = number(science, "DETECTOR" if detector.instrument == "wfpc2" else "CCDCHIP")
     # Detectors of one chip may carry -999.
-    return int(chip) if chip is not None and chip > 0 else extver
+    return int(chip) if chip is not None and 1 <= chip <= _LARGEST_CHIP else extver
 
 
 def electrons_per_count(path: Path, primary: fits.Header, detector: Detector, chip_id: int) -> float:
@@ -138,23 +168,32 @@ def electrons_per_count(path: Path, primary: fits.Header, detector: Detector, ch
             )
         return gains[chip_id - 1]
     *amplifiers, whole = detector.gain_keywords
-    gains_found = [gain for keyword in amplifiers if (gain := number(primary, keyword) or 0.0) > 0.0]
-    if not gains_found and (gain := number(primary, whole) or 0.0) > 0.0:
+    gains_found = [gain for keyword in amplifiers if (gain := _gain(primary, keyword)) > 0.0]
+    if not gains_found and (gain := _gain(primary, whole)) > 0.0:
         gains_found = [gain]
     if not gains_found:
         raise ExposureError(
             f"{path}[PRIMARY]: none of {', '.join(detector.gain_keywords)} holds a gain, "
-            "expected one to turn counts into electrons."
+            f"expected one, above 0 and up to {_LARGEST_GAIN:g}, to turn counts into electrons."
         )
     return sum(gains_found) / len(gains_found)
 
 
 def nominal_scale(science: fits.Header, detector: Detector, chip_id: int) -> float:
-    """Give the nominal pixel scale in arcsec: IDCSCALE, else the detector's own times BINAXIS1."""
+    """Give the nominal pixel scale in arcsec: IDCSCALE, else the detector's own times BINAXIS1.
+
+    An IDCSCALE that is far from the detector's own scale cannot be right and counts as missing.
+    """
+    binned = whole_number(science, "BINAXIS1") or 1
+    own = detector.nominal_scale(chip_id) * (binned if 1 <= binned <= _MOST_BINNED else 1)
     scale = number(science, "IDCSCALE")
-    if scale is not None and scale > 0.0:
-        return scale
-    return detector.nominal_scale(chip_id) * max(number(science, "BINAXIS1") or 1.0, 1.0)
+    return scale if scale is not None and abs(scale / own - 1.0) <= _SCALE_TOLERANCE else own
+
+
+def _gain(primary: fits.Header, keyword: str) -> float:
+    """Give a gain; 0 where the keyword holds none."""
+    gain = number(primary, keyword) or 0.0
+    return gain if gain <= _LARGEST_GAIN else 0.0
 
 
 def _mjd(header: fits.Header, keyword: str) -> float | None:

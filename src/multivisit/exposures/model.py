@@ -14,9 +14,16 @@ import numpy as np
 from multivisit.errors import ExposureError
 from multivisit.exposures import keywords
 from multivisit.exposures.chip_wcs import LookupTable, build_wcs, read_lookup_tables, wcs_problem
-from multivisit.exposures.fits_file import ImageExtension, file_is_there, read_extensions, read_image
+from multivisit.exposures.fits_file import ImageExtension, image_problem, read_extensions, read_image
 from multivisit.exposures.headers import number, text, value
-from multivisit.exposures.instruments import Detector, normalise_filter, normalise_units
+from multivisit.exposures.instruments import Detector, normalise_units
+from multivisit.exposures.quality import (
+    association_problem,
+    find_quality_extension,
+    find_quality_file,
+    quality_extension_names,
+    quality_file_problem,
+)
 from multivisit.sky.footprint import POINTS_PER_EDGE, outline_pixels
 
 if TYPE_CHECKING:
@@ -30,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Chip", "Exposure", "read_exposure"]
 
 _TABLE_EXTENSIONS = ("WCSDVARR", "D2IMARR")
+_LARGEST_EXTVER = 999
+# Hubble's flags have 16 bits; the highest of them makes a 16-bit number negative.
+_ALL_FLAGS = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ class Chip:
     """Electrons for each unit of the file: 1 unless the pixels are in counts."""
 
     nominal_scale: float
-    """Nominal pixel scale in arcsec: IDCSCALE, or the detector's where that is missing.
+    """Nominal pixel scale in arcsec: IDCSCALE, or the detector's where that is missing or far from it.
 
     The flat field leaves a uniform sky uniform, so a pixel's rate is the surface brightness times this scale
     squared, whatever the pixel's true area on the sky."""
@@ -80,6 +90,9 @@ class Chip:
 
     quality_path: Path | None = field(default=None, compare=False, repr=False)
     """File that holds its data quality if that is not `path` (WFPC2: the c1m file)."""
+
+    quality_problem: str = field(default="", compare=False, repr=False)
+    """Why its data quality cannot be read, as far as headers tell; for the vetting to refuse."""
 
     def wcs(self) -> WCS:
         """Build the full WCS of the chip: TAN, SIP, NPOL and D2IM tables.
@@ -97,18 +110,15 @@ class Chip:
         Returns
         -------
         ndarray
-            Electrons per second, shape `shape`, float32. NaN and infinities stay as they are.
+            Electrons per second, shape `shape`, float32. NaN and infinities stay as they are; what is too
+            large for float32 becomes infinite.
 
         Raises
         ------
         ExposureError
             If the file cannot be read, or the exposure time is 0 and the pixels are no rates.
         """
-        factor = self._electrons_per_second()
-        science = np.array(self._image("SCI"), dtype=np.float32, order="C")
-        if factor != 1.0:
-            science *= np.float32(factor)
-        return science
+        return _scaled(self._image("SCI"), self._electrons_per_second())
 
     def read_data_quality(self) -> NDArray[np.int32]:
         """Read the data-quality flags.
@@ -116,23 +126,19 @@ class Chip:
         Returns
         -------
         ndarray
-            Flags, shape `shape`, int32; zeros (all good) if the exposure has no data quality.
+            Flags, shape `shape`, int32; zeros (all good) if the exposure has no data quality. What is no
+            flag (not finite, no whole number, or beyond 16 bits) becomes all flags.
 
         Raises
         ------
         ExposureError
             If the file cannot be read or the flags have another shape than the pixels.
         """
-        if self.quality_path is None:
-            quality = self._optional_image("DQ")
-        else:
-            quality = self._optional_image("DQ", self.quality_path)
-            for name in ("SCI", "SDQ"):
-                if quality is None:
-                    quality = self._optional_image(name, self.quality_path)
-        if quality is None:
-            return np.zeros(self.shape, dtype=np.int32)
-        return np.array(quality, dtype=np.int32, order="C")
+        for name in quality_extension_names(own=self.quality_path is None):
+            quality = self._optional_image(name, self.quality_path)
+            if quality is not None:
+                return _flags(quality)
+        return np.zeros(self.shape, dtype=np.int32)
 
     def read_error(self) -> NDArray[np.float32] | None:
         """Read the pixels' standard errors.
@@ -151,8 +157,7 @@ class Chip:
         error = self._optional_image("ERR")
         if error is None:
             return None
-        factor = self._electrons_per_second()
-        return np.array(error, dtype=np.float32, order="C") * np.float32(factor)
+        return _scaled(error, self._electrons_per_second())
 
     def outline(
         self, points_per_edge: int = POINTS_PER_EDGE
@@ -203,6 +208,28 @@ class Chip:
                 "(rows, columns) as in SCI."
             )
         return image
+
+
+def _scaled(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    """Give an image times a factor; what float32 cannot hold becomes infinite without a warning."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = np.array(image, dtype=np.float32, order="C")
+        if factor != 1.0:
+            scaled *= np.float32(factor)
+    return scaled
+
+
+def _flags(image: NDArray[Any]) -> NDArray[np.int32]:
+    """Give an image as flags; a value that is none becomes all of them, which no one takes for good."""
+    if image.dtype.itemsize <= 2:
+        return np.array(image, dtype=np.int32, order="C")
+    flags = np.full(image.shape, _ALL_FLAGS, dtype=np.int32)
+    with np.errstate(invalid="ignore"):
+        is_flag = (image >= -(_ALL_FLAGS // 2) - 1) & (image <= _ALL_FLAGS)
+        if image.dtype.kind == "f":
+            is_flag &= image == np.floor(image)
+    flags[is_flag] = image[is_flag]
+    return flags
 
 
 @dataclass(frozen=True)
@@ -277,7 +304,8 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     ExposureError
         If the file is no FITS file, is truncated, has no SCI extension or lacks what is needed: INSTRUME and
         DETECTOR of a known detector, EXPTIME, known units, a gain for pixels in counts, a TAN WCS with
-        CTYPE, CRVAL, CRPIX and an invertible CD matrix, and the lookup tables that the WCS asks for.
+        CTYPE, CRVAL, CRPIX and an invertible CD matrix, and the lookup tables that the WCS asks for. Also
+        if the C1M file of a WFPC2 exposure is missing.
 
     Notes
     -----
@@ -285,8 +313,12 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     place.
     """
     path = Path(path)
+    if problem := association_problem(path.name):
+        raise ExposureError(f"{path}: {problem}.")
     extensions = read_extensions(path, images_of=_TABLE_EXTENSIONS)
     primary = extensions[0].header
+    if problem := quality_file_problem(path.name, primary):
+        raise ExposureError(f"{path}: {problem}.")
     filename = path.name.removesuffix(".gz")
     detector = keywords.detector_of(path, primary)
     file_type = keywords.file_type(filename, primary, detector)
@@ -296,7 +328,8 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     exposure_time = keywords.exposure_time(path, primary, first)
     start = keywords.start_mjd(primary, first)
     rootname = keywords.rootname(filename, primary)
-    quality_path = _quality_path(path) if file_type == "c0m" else None
+    quality_path = find_quality_file(path, extensions, science) if file_type == "c0m" else None
+    quality_problems = _quality_problems(path, quality_path, extensions, science)
     tables = {(e.name, 1 if e.version is None else e.version): e for e in extensions if e.image is not None}
     chips = []
     for extver, extension in science.items():
@@ -319,6 +352,7 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
                 wcs_name=text(header, "WCSNAME") or None,
                 lookup_tables=_checked_tables(path, extver, header, tables),
                 quality_path=quality_path,
+                quality_problem=quality_problems.get(extver, ""),
             )
         )
     return Exposure(
@@ -327,7 +361,7 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
         rootname=rootname,
         instrument=detector.instrument,
         detector=detector.name,
-        filter_name=normalise_filter(*(text(primary, keyword) for keyword in detector.filter_keywords)),
+        filter_name=keywords.filter_name(path, primary, detector),
         exposure_time=exposure_time,
         start_mjd=start,
         end_mjd=keywords.end_mjd(primary, first, start, exposure_time),
@@ -346,6 +380,8 @@ def _science_extensions(path: Path, extensions: tuple[ImageExtension, ...]) -> d
         if extension.name != "SCI":
             continue
         extver = len(science) + 1 if extension.version is None else extension.version
+        if not 0 <= extver <= _LARGEST_EXTVER:
+            raise ExposureError(f"{path}: has an extension [SCI,{extver}], expected EXTVER 1, 2, ...")
         if extver in science:
             raise ExposureError(f"{path}: has two extensions [SCI,{extver}], expected one of each EXTVER.")
         kind = text(extension.header, "XTENSION")
@@ -355,6 +391,8 @@ def _science_extensions(path: Path, extensions: tuple[ImageExtension, ...]) -> d
                 f"{path}[SCI,{extver}]: is a {kind} of shape {extension.shape}, "
                 f"expected an IMAGE of two dimensions with pixels.{hint}"
             )
+        if problem := image_problem(extension):
+            raise ExposureError(f"{path}[SCI,{extver}]: {problem}.")
         science[extver] = extension
     if not science:
         names = ", ".join(extension.label for extension in extensions)
@@ -380,6 +418,30 @@ def _check_complete(path: Path, extensions: tuple[ImageExtension, ...], detector
         )
 
 
+def _quality_problems(
+    path: Path,
+    quality_path: Path | None,
+    extensions: tuple[ImageExtension, ...],
+    science: dict[int, ImageExtension],
+) -> dict[int, str]:
+    """Find by the headers which chips' data quality cannot be read or has another shape than the pixels."""
+    if quality_path is not None:
+        path, extensions = quality_path, read_extensions(quality_path)
+    problems = {}
+    for extver, chip in science.items():
+        quality = find_quality_extension(extensions, extver, own=quality_path is None)
+        if quality is None:
+            if quality_path is not None:
+                problems[extver] = f"{path}: has no data quality of chip {extver}"
+            continue
+        problem = image_problem(quality)
+        if problem is None and quality.shape != chip.shape:
+            problem = f"shape is {quality.shape}, expected {chip.shape} (rows, columns) as in SCI"
+        if problem is not None:
+            problems[extver] = f"{path}[{quality.name},{extver}]: {problem}"
+    return problems
+
+
 def _units(path: Path, extver: int, header: fits.Header, detector: Detector) -> str:
     """Give the units of the pixels: BUNIT, else those in which the detector's calibrated files come."""
     found_units = text(header, "BUNIT") or detector.native_units
@@ -403,12 +465,3 @@ def _checked_tables(
         return read_lookup_tables(header, tables)
     except ExposureError as error:
         raise ExposureError(f"{path}[SCI,{extver}]: no usable WCS: {error}.") from error
-
-
-def _quality_path(path: Path) -> Path | None:
-    """Find the c1m file beside a c0m file, plain or gzipped."""
-    plain = path.name.removesuffix(".gz").replace("_c0m", "_c1m")
-    for name in (plain, f"{plain}.gz"):
-        if name != path.name and file_is_there(candidate := path.with_name(name)):
-            return candidate
-    return None

@@ -13,6 +13,7 @@ from multivisit.products.keywords import (
     MEMBER_KEYWORDS,
     MULTIPLE,
     KeywordRule,
+    ascii_text,
     combine_keyword,
     member_value,
     put_all,
@@ -20,7 +21,6 @@ from multivisit.products.keywords import (
 from multivisit.products.members import (
     combined_chips,
     combined_exposures,
-    combined_photometry,
     iso_date,
     known_mjd,
     wcs_solution,
@@ -41,19 +41,18 @@ if TYPE_CHECKING:
     from multivisit.products.members import CombinedChip
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["ProductDescription", "image_header", "primary_header", "science_header", "sky_warnings"]
+__all__ = [
+    "ProductDescription",
+    "add_history",
+    "primary_header",
+    "sky_warnings",
+    "total_time",
+    "with_long_strings_declared",
+]
 
 _MAXIMUM_NUMBERED_CHIPS = 999
 _HISTORY_WIDTH = 72
 _CARD_LENGTH = 80
-_PHOTOMETRY_COMMENTS = {
-    "PHOTMODE": "observation configuration of the first chip",
-    "PHOTFLAM": "inverse sensitivity, erg/s/cm2/Angstrom/electron",
-    "PHOTFNU": "inverse sensitivity, Jy*s/electron",
-    "PHOTZPT": "ST magnitude zero point",
-    "PHOTPLAM": "[Angstrom] pivot wavelength",
-    "PHOTBW": "[Angstrom] RMS bandwidth of filter and detector",
-}
 
 
 @dataclass(frozen=True)
@@ -135,95 +134,8 @@ def primary_header(product: ProductDescription, n_extensions: int) -> fits.Heade
     _section(header, "SKY", _sky_cards(product, chips))
     _section(header, "DRIZZLE", _drizzle_cards(product, chips))
     for line in _history(product, chips):
-        _add_history(header, line)
-    return _with_long_strings_declared(header)
-
-
-def science_header(product: ProductDescription) -> fits.Header:
-    """Make the header of the SCI extension.
-
-    Parameters
-    ----------
-    product : ProductDescription
-        What the file will hold.
-
-    Returns
-    -------
-    Header
-        Complete but for CHECKSUM and DATASUM.
-    """
-    photometry = combined_photometry(product.chips)
-    units = "ELECTRONS/S" if product.parameters.final_units == "cps" else "ELECTRONS"
-    names = {chip.chip.wcs_name or "" for chip in product.chips}
-    exposures = combined_exposures(product.chips)
-    header = image_header(
-        product,
-        "SCI",
-        product.grid.shape,
-        bits=-32,
-        cards=[
-            ("BUNIT", units, "units of the pixels"),
-            ("EXPTIME", _total_time(exposures), "[s] sum over the exposures"),
-            ("NCOMBINE", len(exposures), "number of exposures combined"),
-            ("WCSNAME", names.pop() if len(names) == 1 else MULTIPLE, "WCS solution of the members"),
-            ("S_REGION", product.s_region, ""),
-            *((key, value, _PHOTOMETRY_COMMENTS[key]) for key, value in photometry.keywords.items()),
-        ],
-    )
-    for note in photometry.notes:
-        _add_history(header, note)
-    return header
-
-
-def image_header(
-    product: ProductDescription,
-    name: str,
-    shape: Sequence[int],
-    *,
-    bits: int,
-    cards: Sequence[tuple[str, object, str]] = (),
-) -> fits.Header:
-    """Make the header of an image extension: structure, the cards given, and the grid's WCS.
-
-    Parameters
-    ----------
-    product : ProductDescription
-        What the file will hold.
-    name : str
-        EXTNAME.
-    shape : sequence of int
-        Shape of the image, the fastest axis last. Axes beyond two stand before the image's.
-    bits : int
-        BITPIX: -32 for float32, 32 for int32.
-    cards : sequence of (str, object, str), optional
-        Keyword, value, comment: put before the WCS.
-
-    Returns
-    -------
-    Header
-        Complete but for CHECKSUM and DATASUM.
-    """
-    from astropy.io import fits
-
-    axes = [("NAXIS" + str(number), length, "") for number, length in enumerate(reversed(shape), start=1)]
-    header = fits.Header()
-    put_all(
-        header,
-        [
-            ("XTENSION", "IMAGE", "image extension"),
-            ("BITPIX", bits, "IEEE single precision" if bits < 0 else "integers"),
-            ("NAXIS", len(shape), "number of axes"),
-            *axes,
-            ("PCOUNT", 0, "required"),
-            ("GCOUNT", 1, "required"),
-            ("EXTNAME", name, "extension name"),
-            ("EXTVER", 1, "extension version"),
-            ("INHERIT", True, "the primary header's keywords hold here too"),
-            *cards,
-            *_wcs_cards(product.grid),
-        ],
-    )
-    return _with_long_strings_declared(header)
+        add_history(header, line)
+    return with_long_strings_declared(header)
 
 
 def _section(header: fits.Header, title: str, cards: Iterable[tuple[str, object, str]]) -> None:
@@ -273,8 +185,19 @@ def _filter_cards(layer: Layer, headers: Sequence[fits.Header]) -> list[tuple[st
     ]
 
 
-def _total_time(exposures: Iterable[Exposure]) -> float:
-    """Sum of the exposure times in seconds."""
+def total_time(exposures: Iterable[Exposure]) -> float:
+    """Add up exposure times.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+        The exposures.
+
+    Returns
+    -------
+    float
+        The sum in seconds.
+    """
     return math.fsum(exposure.exposure_time for exposure in exposures)
 
 
@@ -284,7 +207,7 @@ def _time_cards(exposures: Sequence[Exposure]) -> list[tuple[str, object, str]]:
     ends = [mjd for exposure in exposures if (mjd := known_mjd(exposure.end_mjd)) is not None]
     start = min(starts, default=None)
     end = max(ends, default=None)
-    total = _total_time(exposures)
+    total = total_time(exposures)
     first = exposures[0].primary
     begin = None if start is None else iso_date(start)
     return [
@@ -451,39 +374,19 @@ def sky_warnings(product: ProductDescription) -> list[str]:
     return lines
 
 
-def _wcs_cards(grid: OutputGrid) -> list[tuple[str, object, str]]:
-    """The grid's world coordinates; by LTV and LTM physical coordinates are the projection cell's pixels."""
-    cd = grid.scale / 3600.0
-    return [
-        ("WCSAXES", 2, "number of world coordinate axes"),
-        ("CTYPE1", "RA---TAN", "right ascension, gnomonic projection"),
-        ("CTYPE2", "DEC--TAN", "declination, gnomonic projection"),
-        ("CUNIT1", "deg", "unit of axis 1"),
-        ("CUNIT2", "deg", "unit of axis 2"),
-        ("CRVAL1", float(grid.crval[0]), "[deg] right ascension of the tangent point"),
-        ("CRVAL2", float(grid.crval[1]), "[deg] declination of the tangent point"),
-        ("CRPIX1", float(grid.crpix[0]), "column of the tangent point"),
-        ("CRPIX2", float(grid.crpix[1]), "row of the tangent point"),
-        ("CD1_1", -cd, "[deg] East is to the left"),
-        ("CD1_2", 0.0, ""),
-        ("CD2_1", 0.0, ""),
-        ("CD2_2", cd, "[deg] North is up"),
-        ("RADESYS", "ICRS", "reference frame"),
-        ("ORIENTAT", 0.0, "[deg] position angle of the rows' axis"),
-        ("VAFACTOR", 1.0, "velocity aberration is corrected"),
-        # Negative, since by custom physical = (pixel - LTV) / LTM: it counts in the projection cell.
-        ("LTV1", -grid.ltv[0], "physical pixels are the projection cell's"),
-        ("LTV2", -grid.ltv[1], "physical pixels are the projection cell's"),
-        ("LTM1_1", 1.0, "scale of the physical pixels"),
-        ("LTM2_2", 1.0, "scale of the physical pixels"),
-    ]
+def add_history(header: fits.Header, line: str) -> None:
+    """Add a line of HISTORY, broken between words; continuations are indented.
 
-
-def _add_history(header: fits.Header, line: str) -> None:
-    """Add a line of HISTORY, broken between words; continuations are indented."""
+    Parameters
+    ----------
+    header : Header
+        Changed in place.
+    line : str
+        The line, of any length.
+    """
     import textwrap
 
-    text = line.encode("ascii", "replace").decode("ascii").replace("\n", " ")
+    text = ascii_text(line.expandtabs().replace("\n", " "))
     indent = " " * (len(text) - len(text.lstrip()))
     pieces = textwrap.wrap(
         text.strip(), _HISTORY_WIDTH, initial_indent=indent, subsequent_indent=indent + "    "
@@ -492,8 +395,19 @@ def _add_history(header: fits.Header, line: str) -> None:
         header.append(("HISTORY", piece), end=True, bottom=True)
 
 
-def _with_long_strings_declared(header: fits.Header) -> fits.Header:
-    """Say that CONTINUE cards are used, where they are."""
+def with_long_strings_declared(header: fits.Header) -> fits.Header:
+    """Say that CONTINUE cards are used, where they are.
+
+    Parameters
+    ----------
+    header : Header
+        Changed in place.
+
+    Returns
+    -------
+    Header
+        The same.
+    """
     if any(len(str(card)) > _CARD_LENGTH for card in header.cards):
         place = "EXTVER" if "EXTVER" in header else "EXTEND"
         header.set("LONGSTRN", "OGIP 1.0", "long strings are continued", after=place)

@@ -9,7 +9,7 @@ import numpy as np
 
 from multivisit.products.fits_stream import FitsUnit
 from multivisit.products.header_columns import header_columns
-from multivisit.products.keywords import KeywordValue, member_value, plain_value, put, put_all
+from multivisit.products.keywords import KeywordValue, ascii_text, member_value, plain_value, put, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,7 @@ def _text(value: KeywordValue) -> str:
     """A value as text."""
     if isinstance(value, bool):
         return "T" if value else "F"
-    return value if isinstance(value, str) else str(value).upper()
+    return ascii_text(value) if isinstance(value, str) else str(value).upper()
 
 
 def table_unit(name: str, columns: Sequence[Column], n_rows: int) -> FitsUnit:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from astropy.io import fits
 
 __all__ = [
+    "CHIP_KEYWORDS",
     "MEMBER_KEYWORDS",
     "MULTIPLE",
     "KeywordRule",
     "KeywordValue",
+    "ascii_text",
     "combine_keyword",
     "member_value",
     "plain_value",
@@ -44,15 +46,19 @@ class KeywordRule:
     keyword: str
     """The keyword, in the members and in the product."""
 
-    how: Literal["first", "multi", "joined"]
+    how: Literal["first", "multi", "joined", "zero"]
     """``first``: that of the earliest member that has one; ``multi``: the common value, or `MULTIPLE`;
-    ``joined``: all the different values, sorted, between semicolons."""
+    ``joined``: all the different values, sorted, between semicolons; ``zero``: 0.0 if any member has one (an
+    angle from North, which is up in a mosaic)."""
 
     comment: str
     """Comment in the product's header."""
 
     source: str = ""
     """The keyword in the members, where it is another one."""
+
+    different: KeywordValue = MULTIPLE
+    """What stands for ``multi`` where the members have different values."""
 
 
 MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
@@ -66,6 +72,7 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
     "PROPOSAL": (
         KeywordRule("PROPOSID", "joined", "proposals"),
         KeywordRule("PINAME", "joined", "principal investigators", source="PR_INV_L"),
+        KeywordRule("LINENUM", "first", "the earliest exposure's line in its proposal"),
     ),
     "EXPOSURE": (
         KeywordRule("IMAGETYP", "first", "type of exposure"),
@@ -74,7 +81,13 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
         KeywordRule("OBSMODE", "multi", "operating mode"),
         KeywordRule("APERTURE", "multi", "aperture"),
         KeywordRule("PROPAPER", "multi", "proposed aperture"),
+        KeywordRule("POSTARG1", "first", "[arcsec] the earliest exposure's offset, detector axis 1"),
+        KeywordRule("POSTARG2", "first", "[arcsec] the earliest exposure's offset, detector axis 2"),
+        KeywordRule("PA_V3", "zero", "[deg] 0: North is up"),
         KeywordRule("SUBARRAY", "multi", "subarray (T) or full frame (F)"),
+        KeywordRule("SUBTYPE", "multi", "size or type of the subarray"),
+        KeywordRule("CRSPLIT", "first", "number of cosmic-ray split exposures"),
+        KeywordRule("NRPTEXP", "first", "number of repeat exposures in a set"),
         KeywordRule("FGSLOCK", "multi", "commanded FGS lock"),
         KeywordRule("SAMP_SEQ", "multi", "MultiAccum sequence"),
         KeywordRule("NSAMP", "multi", "number of MultiAccum samples"),
@@ -89,15 +102,35 @@ MEMBER_KEYWORDS: Mapping[str, tuple[KeywordRule, ...]] = {
     ),
     "CALIBRATION": (
         KeywordRule("CAL_VER", "multi", "version of the calibration software"),
+        KeywordRule("OPUS_VER", "multi", "version of the data processing software"),
+        KeywordRule("CSYS_VER", "multi", "version of the calibration system"),
+        KeywordRule("AWSYSVER", "multi", "version of the cloud infrastructure"),
+        KeywordRule("AWSDPVER", "multi", "version of the cloud data processing"),
+        KeywordRule("CRDS_VER", "multi", "version of the reference file software"),
+        KeywordRule("UPWCSVER", "multi", "version of the software that updated the WCS"),
+        KeywordRule("PYWCSVER", "multi", "version of the WCS library it used"),
         KeywordRule("IDCTAB", "multi", "distortion table"),
         KeywordRule("NPOLFILE", "multi", "table of the remaining distortion"),
         KeywordRule("D2IMFILE", "multi", "detector to image correction"),
+        KeywordRule("PCTECORR", "multi", "correction of the charge transfer efficiency"),
+        KeywordRule("PCTETAB", "multi", "table of that correction"),
         KeywordRule("IMPHTTAB", "multi", "table of the photometric calibration"),
         KeywordRule("CRDS_CTX", "multi", "set of reference files"),
         KeywordRule("SIMULATE", "first", "the exposures are simulated"),
     ),
 }
 """Keywords taken from the members' PRIMARY headers, by section of the product's header."""
+
+CHIP_KEYWORDS = (
+    KeywordRule("EXPNAME", "first", "rootname of the earliest exposure"),
+    KeywordRule("CCDCHIP", "multi", "CCD chip, -999 for several", different=-999),
+    KeywordRule("BINAXIS1", "first", "binning along axis 1"),
+    KeywordRule("BINAXIS2", "first", "binning along axis 2"),
+    KeywordRule("RA_APER", "first", "[deg] RA of the earliest exposure's aperture"),
+    KeywordRule("DEC_APER", "first", "[deg] declination of that aperture"),
+    KeywordRule("PA_APER", "zero", "[deg] 0: North is up"),
+)
+"""Keywords taken from the headers of the members' chips into those of the mosaic's images."""
 
 
 def plain_value(value: object) -> KeywordValue | None:
@@ -121,9 +154,27 @@ def plain_value(value: object) -> KeywordValue | None:
     if isinstance(value, float | np.floating):
         return _finite(value)
     if isinstance(value, str):
-        text = value.strip().encode("ascii", "replace").decode("ascii")
-        return "".join(character if character.isprintable() else "?" for character in text) or None
+        return ascii_text(value.strip()) or None
     return None
+
+
+def ascii_text(text: str) -> str:
+    """Replace what a FITS file cannot hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text, for example the name of a file: it may have letters that are not ASCII, new lines, and
+        halves of surrogate pairs that stand for bytes of a name that is not in the system's encoding.
+
+    Returns
+    -------
+    str
+        Printable ASCII of the same length: ``?`` stands for every other character.
+    """
+    return "".join(
+        character if character.isascii() and character.isprintable() else "?" for character in text
+    )
 
 
 def member_value(header: fits.Header, keyword: str, *, keep_blank: bool = False) -> KeywordValue | None:
@@ -180,9 +231,11 @@ def combine_keyword(rule: KeywordRule, headers: Iterable[fits.Header]) -> Keywor
         return None
     if rule.how == "first":
         return values[0]
+    if rule.how == "zero":
+        return 0.0
     different = dict.fromkeys(values)
     if rule.how == "multi":
-        return values[0] if len(different) == 1 else MULTIPLE
+        return values[0] if len(different) == 1 else rule.different
     return "; ".join(str(value) for value in sorted(different, key=_numbers_first))
 
 

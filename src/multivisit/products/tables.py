@@ -76,14 +76,15 @@ def trailer_name(product_filename: str) -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Write a text file (a trailer file, for example).
+    r"""Write a text file (a trailer file, for example).
 
     Parameters
     ----------
     path : path
         The file; its folder must exist.
     text : str
-        The text. It is written in UTF-8 and ends with a new line.
+        The text. It is written in UTF-8 and ends with a new line. What UTF-8 does not have (bytes of a file's
+        name that is in no known encoding) is written as an escape, ``\udcfc``.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     if text and not text.endswith("\n"):
         text += "\n"
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return Path(path)
 
 
@@ -127,7 +128,7 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
 
 
 def write_vetting(path: str | os.PathLike[str], records: Sequence[VettingRecord]) -> Path:
-    """Write a vetting table: which exposures were combined, which not, and why.
+    r"""Write a vetting table: which exposures were combined, which not, and why.
 
     Parameters
     ----------
@@ -139,26 +140,39 @@ def write_vetting(path: str | os.PathLike[str], records: Sequence[VettingRecord]
     Returns
     -------
     pathlib.Path
-        The file: a column for each field of `VettingRecord` (filename, accepted, reason, keyword, ...).
+        The file: a column for each field of `VettingRecord` (filename, accepted, reason, keyword, ...). Line
+        breaks and characters that cannot be printed are escaped, ``\n``: a line for each exposure.
 
     Raises
     ------
     ProductError
         If it cannot be written.
     """
+    import io
+
     from astropy.table import Table
 
     from multivisit.plan.vetting import VettingRecord
 
     columns = dataclasses.fields(VettingRecord)
     table = Table(
-        {column.name: [getattr(record, column.name) for record in records] for column in columns},
+        {column.name: [_cell(getattr(record, column.name)) for record in records] for column in columns},
         dtype=[_COLUMN_TYPES[str(column.type)] for column in columns],
         meta={"content": "which exposures were combined, and why the others were not"},
     )
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", overwrite=True)
-    return Path(path)
+    text = io.StringIO()
+    table.write(text, format="ascii.ecsv")
+    return write_text(path, text.getvalue())
+
+
+def _cell(value: object) -> object:
+    """A value for one line of a table: in text, line breaks and what cannot be printed are escaped."""
+    if not isinstance(value, str):
+        return value
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in value
+    )
 
 
 def vetting_text(records: Sequence[VettingRecord]) -> str:
@@ -176,11 +190,12 @@ def vetting_text(records: Sequence[VettingRecord]) -> str:
     """
     if not records:
         return "no exposures\n"
-    width = max(len(record.filename) for record in records)
+    names = [str(_cell(record.filename)) for record in records]
+    width = max(map(len, names))
     lines = []
-    for record in records:
+    for name, record in zip(names, records, strict=True):
         verdict = "accepted" if record.accepted else "refused "
-        lines.append(f"{record.filename:<{width}}  {verdict}  {record.reason}".rstrip())
+        lines.append(f"{name:<{width}}  {verdict}  {_cell(record.reason)}".rstrip())
     accepted = sum(record.accepted for record in records)
     lines.append(f"{accepted} accepted, {len(records) - accepted} refused")
     return "\n".join(lines) + "\n"

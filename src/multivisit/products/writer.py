@@ -14,12 +14,11 @@ from multivisit.combine.mosaic import MosaicStatistics, MosaicSummary
 from multivisit.products.fits_stream import FitsStream
 from multivisit.products.header import (
     ProductDescription,
-    image_header,
     primary_header,
-    science_header,
     sky_warnings,
 )
 from multivisit.products.header_table import header_table
+from multivisit.products.image_header import image_header, science_header, weight_header
 from multivisit.products.members import combined_chips, combined_photometry, wcs_solutions
 
 if TYPE_CHECKING:
@@ -261,11 +260,9 @@ class LayerWriter:
 
     def _headers(self, product: ProductDescription) -> list[fits.Header]:
         """The headers of PRIMARY, SCI, WHT, and CTX where there is one."""
-        shape = self._grid.shape
-        weight_type = ("WHTTYPE", product.parameters.final_wht_type, "what the weights are")
-        images = [science_header(product), image_header(product, "WHT", shape, bits=-32, cards=[weight_type])]
+        images = [science_header(product), weight_header(product)]
         if self._planes:
-            images.append(image_header(product, "CTX", (self._planes, *shape), bits=32))
+            images.append(image_header(product, "CTX", (self._planes, *self._grid.shape), bits=32))
         return [primary_header(product, len(images) + 1), *images]
 
 

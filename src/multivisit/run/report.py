@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multivisit.combine.mosaic import ChipRecord
     from multivisit.plan.vetting import Vetting
+    from multivisit.run.options import RunOptions
     from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
 
-__all__ = ["layers_as_text", "plan_as_dict", "result_as_dict", "result_as_text"]
+__all__ = [
+    "chip_in_words",
+    "layers_as_text",
+    "options_in_words",
+    "plan_as_dict",
+    "result_as_dict",
+    "result_as_text",
+]
 
 _BYTES_PER_PIXEL = 8
 """SCI and WHT, four bytes each."""
@@ -213,3 +223,47 @@ def _size(n_bytes: float) -> str:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.3g} TB"
+
+
+def options_in_words(options: RunOptions) -> list[str]:
+    """Give what a run was asked for, a line each.
+
+    Parameters
+    ----------
+    options : RunOptions
+        The options.
+
+    Returns
+    -------
+    list of str
+        Inputs first, then each option's name and value.
+    """
+    inputs = options.inputs if isinstance(options.inputs, tuple) else (options.inputs,)
+    values = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "inputs"}
+    return [f"input {path}" for path in inputs] + [
+        f"option {name} = {', '.join(value) if isinstance(value, tuple) else value}"
+        for name, value in values.items()
+    ]
+
+
+def chip_in_words(chip: ChipRecord) -> str:
+    """Give what became of a chip in a mosaic.
+
+    Parameters
+    ----------
+    chip : ChipRecord
+        The combination's record.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    name = f"{chip.filename}[SCI,{chip.extver}]"
+    if not chip.in_grid:
+        return f"{name} does not fall on the mosaic"
+    sky = f"sky {chip.sky_level:.6g} electrons/s per pixel" if chip.sky_measured else "sky left alone"
+    return (
+        f"{name} chip {chip.chip_id}, {chip.exposure_time:g} s: {sky}, {chip.n_good_pixels} good pixels, "
+        f"{chip.n_used} of them on the mosaic; {chip.n_static} left out by the static mask"
+    )

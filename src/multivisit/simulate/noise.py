@@ -41,6 +41,7 @@ DQ_COSMIC_RAY = 4096
 """DQ bit of a cosmic ray found by comparing exposures."""
 
 _READ_NOISE_ONLY = 1e-3
+_LARGEST_POISSON = 1e15
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def expose(
     read_noise = detector.read_noise if noise.read_noise else 0.0
     variance = electrons + dark + hits + detector.read_noise**2
     if noise.photon_noise:
-        electrons = random.poisson(electrons + dark).astype(np.float64) - dark
+        electrons = _poisson(electrons + dark, random) - dark
     electrons += hits
     if read_noise > 0.0:
         electrons += random.standard_normal(light.shape, dtype=np.float32) * np.float32(read_noise)
@@ -169,6 +170,12 @@ def expose(
         n_cosmic_rays=n_hits,
         n_unflagged_pixels=n_unflagged,
     )
+
+
+def _poisson(mean: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """Poisson noise about expected numbers; none where the numbers are so large that it means nothing."""
+    noisy = random.poisson(np.minimum(mean, _LARGEST_POISSON)).astype(np.float64)
+    return np.where(mean < _LARGEST_POISSON, noisy, mean)
 
 
 def _cosmic_rays(

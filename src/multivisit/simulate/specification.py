@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import json
 import math
+import reprlib
 import types
 import typing
 from dataclasses import dataclass, field
@@ -25,6 +26,20 @@ __all__ = [
     "read_specification",
     "write_specification",
 ]
+
+LONGEST_EXPOSURE = 1e5
+"""Seconds; Hubble's longest exposures last an hour."""
+
+_MAGNITUDES = (-5.0, 60.0)
+_MOST_SOURCES = 10_000_000
+_HALF_TURN = 648_000.0
+_YEARS = (1990, 2099)
+_LONGEST_NAME = 68
+_LARGEST_WHOLE_NUMBER = 10**300
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel = 3
 
 
 @dataclass(frozen=True)
@@ -56,11 +71,12 @@ class Source:
     """Sersic index of a galaxy, 0.5 (Gaussian) to 2."""
 
     def __post_init__(self) -> None:
-        _require(math.isfinite(self.ra), "Source.ra", self.ra, "a finite number of degrees")
+        _require_between("Source.ra", self.ra, -360.0, 360.0, "degrees")
         _require(-90.0 <= self.dec <= 90.0, "Source.dec", self.dec, "-90 to 90 degrees")
-        _require(
-            self.half_light_radius >= 0.0, "Source.half_light_radius", self.half_light_radius, "0 or more"
-        )
+        _require_between("Source.magnitude", self.magnitude, *_MAGNITUDES)
+        _require_between("Source.spectral_slope", self.spectral_slope, -10.0, 10.0)
+        _require_between("Source.half_light_radius", self.half_light_radius, 0.0, 1000.0, "arcsec")
+        _require_between("Source.position_angle", self.position_angle, -360.0, 360.0, "degrees")
         _require(0.0 < self.axis_ratio <= 1.0, "Source.axis_ratio", self.axis_ratio, "over 0, at most 1")
         _require(0.5 <= self.sersic_index <= 2.0, "Source.sersic_index", self.sersic_index, "0.5 to 2")
 
@@ -97,9 +113,17 @@ class SceneSpecification:
     """Sources that are there besides the random ones."""
 
     def __post_init__(self) -> None:
-        _require(self.radius > 0.0, "SceneSpecification.radius", self.radius, "over 0 arcsec")
-        _require(self.n_stars >= 0, "SceneSpecification.n_stars", self.n_stars, "0 or more")
-        _require(self.n_galaxies >= 0, "SceneSpecification.n_galaxies", self.n_galaxies, "0 or more")
+        name = "SceneSpecification"
+        _require(0.0 < self.radius <= 36_000.0, f"{name}.radius", self.radius, "over 0, at most 36000 arcsec")
+        _require_between(f"{name}.n_stars", self.n_stars, 0, _MOST_SOURCES)
+        _require_between(f"{name}.n_galaxies", self.n_galaxies, 0, _MOST_SOURCES)
+        for kind in ("star", "galaxy"):
+            for magnitude in getattr(self, f"{kind}_magnitudes"):
+                _require_between(f"{name}.{kind}_magnitudes", magnitude, *_MAGNITUDES)
+        for radius in self.galaxy_radii:
+            _require_between(f"{name}.galaxy_radii", radius, 1e-6, 1000.0, "arcsec")
+        _require_between(f"{name}.count_slope", self.count_slope, -2.0, 2.0)
+        _require_between(f"{name}.minimum_separation", self.minimum_separation, 0.0, 36_000.0, "arcsec")
 
 
 @dataclass(frozen=True)
@@ -126,6 +150,11 @@ class NoiseSpecification:
 
     saturation: bool = True
     """Pixels over the full well are clipped there and flagged (256)."""
+
+    def __post_init__(self) -> None:
+        name = "NoiseSpecification"
+        _require_between(f"{name}.cosmic_rays", self.cosmic_rays, 0.0, 100.0)
+        _require_between(f"{name}.unflagged_cosmic_rays", self.unflagged_cosmic_rays, 0.0, 1.0)
 
     @classmethod
     def none(cls) -> NoiseSpecification:
@@ -170,11 +199,17 @@ class ExposureSpecification:
         detector = detector_of(self.detector)
         detector.bandpass(self.filter_name)
         name = f"ExposureSpecification({self.detector})"
-        _require(self.exposure_time >= 0.0, f"{name}.exposure_time", self.exposure_time, "0 s or more")
+        _require_between(f"{name}.exposure_time", self.exposure_time, 0.0, LONGEST_EXPOSURE, "s")
         _require(len(self.dithers) > 0, f"{name}.dithers", self.dithers, "at least one position")
+        for dither in self.dithers:
+            _require_offset(f"{name}.dithers", dither)
         if self.sky_levels is not None:
             wanted = f"as many levels as dithers ({len(self.dithers)})"
             _require(len(self.sky_levels) == len(self.dithers), f"{name}.sky_levels", self.sky_levels, wanted)
+            for level in self.sky_levels:
+                _require_between(f"{name}.sky_levels", level, 0.0, 1e6, "electrons per second")
+        if self.subarray is not None:
+            _require(min(self.subarray) > 0, f"{name}.subarray", self.subarray, "rows and columns over 0")
         if self.file_type is not None:
             wanted = " or ".join(detector.file_types)
             _require(self.file_type in detector.file_types, f"{name}.file_type", self.file_type, wanted)
@@ -221,6 +256,14 @@ class Visit:
             _is_base36(self.program_id, 3), f"{name}.program_id", self.program_id, "three letters or digits"
         )
         _require(len(self.exposures) > 0, f"{name}.exposures", self.exposures, "at least one")
+        _require_between(f"{name}.roll", self.roll, -360.0, 360.0, "degrees")
+        _require_between(f"{name}.proposal_id", self.proposal_id, 0, 99_999_999)
+        _require_offset(f"{name}.offset", self.offset)
+        _require_offset(f"{name}.wcs_offset", self.wcs_offset)
+        _require_between(f"{name}.wcs_rotation", self.wcs_rotation, -360.0, 360.0, "degrees")
+        if self.wcs_name is not None:
+            wanted = f"at most {_LONGEST_NAME} printable ASCII characters"
+            _require(_fits_header(self.wcs_name), f"{name}.wcs_name", self.wcs_name, wanted)
         self.start()
 
     def start(self) -> datetime.datetime:
@@ -229,8 +272,11 @@ class Visit:
             start = datetime.datetime.fromisoformat(self.date)
         except ValueError:
             raise ParameterError(
-                f"Visit({self.visit_id}).date: found {self.date!r}, expected ISO 8601: 2011-03-05T10:20:00"
+                f"Visit({self.visit_id}).date: found {_SHORT.repr(self.date)}, expected ISO 8601: "
+                "2011-03-05T10:20:00"
             ) from None
+        wanted = f"a year from {_YEARS[0]} to {_YEARS[1]}"
+        _require(_YEARS[0] <= start.year <= _YEARS[1], f"Visit({self.visit_id}).date", self.date, wanted)
         return start if start.tzinfo is None else start.astimezone(datetime.UTC).replace(tzinfo=None)
 
 
@@ -270,14 +316,16 @@ class FieldSpecification:
     (hst_99001_01_acs_wfc_f606w_jsim0101_flc.fits)."""
 
     def __post_init__(self) -> None:
+        _require(self.name.isprintable(), "FieldSpecification.name", self.name, "one line of printable text")
         _require(-90.0 <= self.dec <= 90.0, "FieldSpecification.dec", self.dec, "-90 to 90 degrees")
-        _require(math.isfinite(self.ra), "FieldSpecification.ra", self.ra, "a finite number of degrees")
+        _require_between("FieldSpecification.ra", self.ra, -360.0, 360.0, "degrees")
         _require(len(self.visits) > 0, "FieldSpecification.visits", self.visits, "at least one")
-        _require(self.seed >= 0, "FieldSpecification.seed", self.seed, "0 or more")
+        _require_between("FieldSpecification.seed", self.seed, 0, 2**64 - 1)
         _require(
             0 <= self.wing_fraction < 1, "FieldSpecification.wing_fraction", self.wing_fraction, "0 to 1"
         )
-        _require(self.wing_width > 0, "FieldSpecification.wing_width", self.wing_width, "over 0")
+        wanted = "over 0, at most 100"
+        _require(0 < self.wing_width <= 100, "FieldSpecification.wing_width", self.wing_width, wanted)
         wanted = "'pipeline' or 'svm'"
         _require(
             self.file_naming in ("pipeline", "svm"),
@@ -312,6 +360,11 @@ def read_specification(path: Path) -> FieldSpecification:
         raise MissingFileError(f"{path}: the field specification cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ParameterError(f"{path}: expected a field specification in JSON: {error}") from error
+    except RecursionError:
+        raise ParameterError(
+            f"{path}: found JSON nested hundreds of levels deep, expected a field specification: "
+            "a field with visits, these with exposures"
+        ) from None
     try:
         return typing.cast("FieldSpecification", _build(FieldSpecification, content, "field"))
     except ParameterError as error:
@@ -329,7 +382,20 @@ def write_specification(specification: FieldSpecification, path: Path) -> None:
 
 def _require(condition: bool, name: str, found: object, expected: str) -> None:
     if not condition:
-        raise ParameterError(f"{name}: found {found!r}, expected {expected}")
+        raise ParameterError(f"{name}: found {_SHORT.repr(found)}, expected {expected}")
+
+
+def _require_between(name: str, found: float, low: float, high: float, unit: str = "") -> None:
+    _require(low <= found <= high, name, found, f"{low:.8g} to {high:.8g} {unit}".rstrip())
+
+
+def _require_offset(name: str, offset: tuple[float, float]) -> None:
+    for value in offset:
+        _require_between(name, value, -_HALF_TURN, _HALF_TURN, "arcsec")
+
+
+def _fits_header(text: str) -> bool:
+    return len(text) <= _LONGEST_NAME and text.isascii() and text.isprintable()
 
 
 def _is_base36(text: str, length: int) -> bool:
@@ -349,6 +415,7 @@ def _build(kind: Any, value: Any, place: str) -> Any:
     if origin is tuple:
         return _build_tuple(typing.get_args(kind), value, place)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        _require(abs(value) < _LARGEST_WHOLE_NUMBER, place, value, "a number that is not as large")
         return float(value)
     if kind is float and isinstance(value, float):
         _require(math.isfinite(value), place, value, "a finite number")
@@ -370,7 +437,11 @@ def _build_dataclass(kind: Any, value: Any, place: str) -> Any:
     }
     missing = sorted(needed - set(value))
     _require(not missing, place, sorted(value), f"also {', '.join(missing)}")
-    return kind(**{name: _build(hints[name], item, f"{place}.{name}") for name, item in value.items()})
+    values = {name: _build(hints[name], item, f"{place}.{name}") for name, item in value.items()}
+    try:
+        return kind(**values)
+    except ParameterError as error:
+        raise ParameterError(f"{place}: {error}") from error
 
 
 def _build_tuple(kinds: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
