@@ -24,7 +24,7 @@ __all__ = ["KEPT_BYTES", "LOADING_BYTES", "ChipCache", "ChipPixels"]
 KEPT_BYTES = 5
 """Bytes that are kept of each pixel: float32 science and a mask."""
 
-LOADING_BYTES = 17
+LOADING_BYTES = 11
 """Bytes that each pixel takes at most while it is read and masked."""
 
 

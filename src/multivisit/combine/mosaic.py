@@ -59,7 +59,7 @@ _LOG = logging.getLogger(__name__)
 
 # Areas below this are rounding noise of outlines that only touch the grid, in square pixels.
 _SMALLEST_AREA = 1e-5
-_SCALE_ROWS = 256
+_BLOCK_ROWS = 256
 _EVERY_FLAG = np.array([0xFFFF], dtype=np.int32)
 _RUN_FIELDS = ("row", "start", "stop")
 
@@ -520,8 +520,8 @@ def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationPa
     item = layer.chips[number]
     good = _load_chip(layer, number, parameters).good
     rows, columns = layer.grid.shape
-    for first in range(0, len(good), _SCALE_ROWS):
-        block = good[first : first + _SCALE_ROWS]
+    for first in range(0, len(good), _BLOCK_ROWS):
+        block = good[first : first + _BLOCK_ROWS]
         if item.pixel_map is not None and block.any():
             u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(block)), -1, 0)[:, block]
             if np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)):
@@ -533,7 +533,11 @@ def _load_chip(layer: PreparedLayer, number: int, parameters: CombinationParamet
     """Read a chip, mask it and take its sky off."""
     item = layer.chips[number]
     science, data_quality = _read(item)
-    good = good_pixel_mask(data_quality, parameters.final_bits, science)
+    good = np.empty(science.shape, dtype=np.bool_)
+    for first in range(0, len(good), _BLOCK_ROWS):
+        # A block of rows at a time, so that no plane of intermediate results takes memory.
+        rows = slice(first, first + _BLOCK_ROWS)
+        good[rows] = good_pixel_mask(data_quality[rows], parameters.final_bits, science[rows])
     if data_quality.all() and good_pixel_mask(_EVERY_FLAG, parameters.final_bits).all():
         # Where flags are let pass, a chip that is flagged all over still says nothing.
         good[...] = False
