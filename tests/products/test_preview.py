@@ -14,6 +14,7 @@ from multivisit.errors import ProductError
 from multivisit.products import stretch
 from multivisit.products.preview import (
     _NO_DATA,
+    PreviewMaker,
     compass_directions,
     draw_preview,
     scale_bar,
@@ -231,3 +232,18 @@ def test_the_file_is_a_png_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"b\.png"):
         write_preview(tmp_path / "missing" / "b.png", sky((60, 70)), grid_of((60, 70)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("maximum_size", [100, 700])
+def test_a_picture_made_from_strips_is_that_of_the_plane(tmp_path: Path, maximum_size: int) -> None:
+    image = np.full((640, 500), np.nan, dtype=np.float32)
+    image[103:571, 57:432] = sky((468, 375))
+    weight = np.isfinite(image).astype(np.float32)
+    grid = grid_of(image.shape)
+    maker = PreviewMaker(grid, (468, 375), maximum_size)
+    for first in (400, 0, 200, 600):
+        rows = slice(first, first + 200)
+        maker.add_rows(first, image[rows], weight[rows])
+    maker.write(tmp_path / "strips.png", title="one")
+    write_preview(tmp_path / "plane.png", image, grid, title="one", maximum_size=maximum_size)
+    assert (tmp_path / "strips.png").read_bytes() == (tmp_path / "plane.png").read_bytes()

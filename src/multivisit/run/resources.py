@@ -44,6 +44,7 @@ _UNITS = {
     "TIB": 2**40,
 }
 _MEMORY_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-zA-Z]*)\s*")
+_MOST_BYTES = 2.0**63
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -101,10 +102,10 @@ def parse_memory(text: str) -> int:
     """
     match = _MEMORY_TEXT.fullmatch(text)
     unit = _UNITS.get(match[2].upper()) if match else None
-    n_bytes = int(float(match[1]) * unit) if match and unit else 0
-    if n_bytes < 1:
+    n_bytes = float(match[1]) * unit if match and unit else 0.0
+    if not 1 <= n_bytes < _MOST_BYTES:
         raise ParameterError(f"memory: found {text!r}, expected a number with a unit such as 2GiB or 512MiB.")
-    return n_bytes
+    return int(n_bytes)
 
 
 def default_threads() -> int:
