@@ -131,6 +131,21 @@ def test_bad_input_is_an_error(tmp_path: Path, exposures: list[str]) -> None:
         build_poller_table(exposures, logging.INFO, poller_type="hla")
     with pytest.raises(PollerError):
         interpret_mvm_input(exposures, logging.INFO, user_table={"filename": exposures})
+    with pytest.raises(PollerError, match="user_table: found 'x'"):
+        interpret_mvm_input(exposures, logging.INFO, user_table="x")  # type: ignore[arg-type]
+    for nothing in (None, 5, [None]):
+        with pytest.raises(ParameterError, match="input: found"):
+            interpret_mvm_input(nothing, logging.INFO)  # type: ignore[arg-type]
+    for level in (None, "loud"):
+        with pytest.raises(ParameterError, match="log_level"):
+            interpret_mvm_input(exposures, level)  # type: ignore[arg-type]
+
+
+def test_rootnames_become_the_names_of_files(exposures: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(exposures[0]).parent)
+    layers, products = interpret_mvm_input(["jbl70rtvq", "jbl70rtwq"], logging.INFO)
+    assert layers["layer 00"]["files"] == ["jbl70rtvq_flc.fits", "jbl70rtwq_flc.fits"]
+    assert [edp.filename for edp in products[0].edp_list] == layers["layer 00"]["files"]
 
 
 def test_only_our_own_logger_has_another_level_and_only_during_the_call(exposures: list[str]) -> None:

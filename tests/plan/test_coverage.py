@@ -3,7 +3,8 @@ from __future__ import annotations
 import gzip
 import logging
 import shutil
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from multivisit.errors import (
     ExposureError,
     MissingFileError,
     MultivisitError,
+    ParameterError,
     PollerError,
     SkyCellError,
 )
@@ -191,6 +193,48 @@ def test_an_exposure_that_is_not_on_the_sky_is_an_error_that_names_it(tmp_path: 
     bad = write_exposure(tmp_path / "ib0002aaq_flt.fits", (10.0, 95.0))
     with pytest.raises(ExposureError, match=r"ib0002aaq_flt\.fits"):
         find_sky_cells([bad])
+
+
+@pytest.mark.parametrize("degrees", [1.0, 1e-9])
+def test_an_impossible_scale_is_an_error_at_once(tmp_path: Path, degrees: float) -> None:
+    bad = write_exposure(tmp_path / "ib0002aaq_flt.fits", CD1_1=-degrees, CD2_2=degrees)
+    start = time.perf_counter()
+    with pytest.raises(ExposureError, match=r"ib0002aaq_flt\.fits: unusable WCS .* expected about 0\.1283"):
+        find_sky_cells([bad])
+    assert time.perf_counter() - start < 3.0
+
+
+def test_data_quality_files_are_skipped_with_a_message(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = str(write_exposure(tmp_path / "ib0001aaq_flt.fits"))
+    other = str(write_exposure(tmp_path / "u2eq0201t_c1m.fits"))
+    assert names_and_members(find_sky_cells([one, other])) == names_and_members(find_sky_cells([one]))
+    assert f"{other} is left out: the data quality file of u2eq0201t_c0m.fits" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((None,), "visit_input: found None"),
+        ((5,), "visit_input: found 5"),
+        (([None],), "visit_input: found None"),
+        (([], None, [1]), r"scale: found \[1\]"),
+        (([], None, None, "a"), "cell_size: found 'a'"),
+    ],
+)
+def test_arguments_of_impossible_types_are_errors(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        find_sky_cells(*arguments)
+
+
+def test_impossible_names_are_missing_files(tmp_path: Path) -> None:
+    for name in ("a\0b", ["a\0b_flt.fits"], [""]):
+        with pytest.raises(MissingFileError):
+            find_sky_cells(name)
+    (tmp_path / "x_flt.fits").mkdir()
+    with pytest.raises(MissingFileError, match="is a folder, expected an exposure file"):
+        find_sky_cells([tmp_path / "x_flt.fits"])
 
 
 def test_one_error_names_all_bad_exposures(tmp_path: Path) -> None:

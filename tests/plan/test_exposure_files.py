@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,37 @@ def test_rootnames_are_found_in_the_tree(tmp_path: Path) -> None:
 def test_folders_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "x_flt.fits").mkdir()
     assert find_exposure_file("x_flt.fits", tmp_path) is None
+
+
+def test_empty_names_are_missing_files(tmp_path: Path) -> None:
+    assert find_exposure_file("", tmp_path) is None
+    assert find_exposure_file("x_flt.fits", ".", pathname=".") is None
+    assert find_exposure_file("a\0b_flt.fits", tmp_path) is None
+    with pytest.raises(MissingFileError, match="an empty name: not in the folder"):
+        locate_exposures([PollerRow("", pathname=".")], tmp_path)
+
+
+def test_what_is_no_file_has_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "folder_flt.fits").mkdir()
+    (tmp_path / "loop_flt.fits").symlink_to("loop_flt.fits")
+    (tmp_path / "link_flt.fits").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe_flt.fits")
+    expected = {
+        "folder": "is a folder",
+        "loop": "is a link that leads back to itself",
+        "link": "is a link to a file that is not there",
+        "pipe": "is a device or a pipe",
+    }
+    rows = [PollerRow(f"{name}_flt.fits") for name in expected]
+    with pytest.raises(MissingFileError) as error:
+        locate_exposures(rows, tmp_path)
+    lines = str(error.value).splitlines()
+    assert lines[0] == "4 exposure files cannot be read"
+    assert [line.strip() for line in lines[1:]] == [
+        f"{name}_flt.fits: {words}, expected an exposure file" for name, words in expected.items()
+    ]
+    with pytest.raises(MissingFileError, match=r"2 exposure files cannot be read\n.*gone.*\n.*is a folder"):
+        locate_exposures([rows[0], PollerRow("gone_flt.fits")], tmp_path)
 
 
 def test_all_missing_files_are_in_one_error(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -401,6 +403,9 @@ def test_missing_exposures_are_left_out_with_a_warning(
     hubble_file("jbl70rtvq_flc.fits")
     rows = generate_poller_file(["jbl70rtvq", "jbl70rtwq"], "svm", tmp_path / "p.out", folder=tmp_path)
     assert [row.filename for row in rows] == ["jbl70rtvq_flc.fits"]
+    assert (len(rows), rows[0], rows[:1]) == (1, rows.rows[0], rows.rows)
+    assert rows.missing == ("jbl70rtwq",)
+    assert rows.path == tmp_path / "p.out"
     assert "No exposure file found for jbl70rtwq" in caplog.text
 
 
@@ -415,8 +420,15 @@ def test_impossible_requests_are_errors(tmp_path: Path, hubble_file: MakeFile) -
     output = tmp_path / "p.out"
     with pytest.raises(ParameterError, match="poller_file_type"):
         generate_poller_file(["jbl70rtvq"], "hap", output, folder=tmp_path)
-    with pytest.raises(ParameterError, match="skycell_name"):
+    with pytest.raises(ParameterError, match="with skycell_name, on the command line with -s"):
         generate_poller_file(["jbl70rtvq"], "mvm", output, folder=tmp_path)
+    with pytest.raises(ParameterError, match="skycell_name: found 5"):
+        generate_poller_file(["jbl70rtvq"], "mvm", output, 5, folder=tmp_path)  # type: ignore[arg-type]
+    for nothing in (None, ""):
+        with pytest.raises(ParameterError, match="output_poller_filename: found"):
+            generate_poller_file(["jbl70rtvq"], "svm", nothing, folder=tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(PollerError, match="the data quality file of u2eq0201t_c0m"):
+        generate_poller_file(["u2eq0201t_c1m.fits"], "svm", output, folder=tmp_path)
     with pytest.raises(SkyCellError):
         generate_poller_file(["jbl70rtvq"], "mvm", output, "skycell-p1889", folder=tmp_path)
     with pytest.raises(PollerError, match=r"item 1: found 'jbl70rtvq_raw\.fits'"):
@@ -439,6 +451,69 @@ def test_the_list_itself_is_never_replaced(tmp_path: Path, hubble_file: MakeFile
     with pytest.raises(ParameterError, match="would replace the list"):
         generate_poller_file(names, "svm", tmp_path / "." / "names.txt", folder=tmp_path)
     assert names.read_text() == "jbl70rtvq"
+
+
+@pytest.mark.parametrize("output", ["jbl70rtvq_flc.fits", "link.out", "hard.out", "other.fits", "other.gz"])
+def test_no_exposure_is_ever_replaced(tmp_path: Path, hubble_file: MakeFile, output: str) -> None:
+    path = hubble_file("jbl70rtvq_flc.fits")
+    (tmp_path / "link.out").symlink_to(path)
+    (tmp_path / "hard.out").hardlink_to(path)
+    other = hubble_file("other.fits")
+    (tmp_path / "other.gz").write_bytes(gzip.compress(other.read_bytes()))
+    before = (tmp_path / output).read_bytes()
+    with pytest.raises(ParameterError, match=r"the poller file would replace (the exposure|a FITS file)"):
+        generate_poller_file(["jbl70rtvq"], "svm", tmp_path / output, folder=tmp_path)
+    assert (tmp_path / output).read_bytes() == before
+    with pytest.raises(ParameterError, match=r"would replace"):
+        write_poller([ROW], tmp_path / output)
+
+
+def test_devices_are_not_replaced(tmp_path: Path, hubble_file: MakeFile) -> None:
+    hubble_file("jbl70rtvq_flc.fits")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ProductError, match="a device or a pipe"):
+        generate_poller_file(["jbl70rtvq"], "svm", tmp_path / "pipe", folder=tmp_path)
+
+
+@pytest.mark.parametrize("read", [read_poller, read_names])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(PollerError, match="found a device or a pipe, expected a text file"):
+            read(path)
+    huge = tmp_path / "huge.out"
+    with huge.open("wb") as stream:
+        stream.truncate(10**12)
+    with pytest.raises(PollerError, match="found 1000000000000 bytes"):
+        read(huge)
+    with pytest.raises(MissingFileError):
+        read(tmp_path / "a\0b")
+
+
+@pytest.mark.parametrize("header", ["filename", "Filename, aperture", "filename,proposal_id,program_id"])
+@pytest.mark.parametrize("read", [read_poller, read_names])
+def test_a_header_line_is_one_error(tmp_path: Path, header: str, read: Callable[[Path], object]) -> None:
+    path = poller(tmp_path, f"{header}\n{LINE}\n{other('x_flt.fits')}\nbad\n")
+    with pytest.raises(PollerError, match=r"line 1: found a header line.*remove the header line$"):
+        read(path)
+
+
+@pytest.mark.parametrize("line", ["x" * 10**6, '"' + "x" * 10**6, changed(5, "*" * 10**6)])
+def test_long_values_are_cut_in_messages(tmp_path: Path, line: str) -> None:
+    for read in (read_poller, read_names):
+        with pytest.raises(PollerError) as error:
+            read(poller(tmp_path, f"{line}\nbad"))
+        assert len(str(error.value)) < 600
+
+
+def test_data_quality_files_and_associations_are_named(tmp_path: Path) -> None:
+    for name, words in (
+        ("u2eq0201t_c1m.fits", "the data quality file of u2eq0201t_c0m.fits, not an exposure"),
+        ("jbl70r010_asn.fits", "association tables are not read; list their exposures"),
+    ):
+        for read in (read_poller, read_names):
+            with pytest.raises(PollerError, match=words):
+                read(poller(tmp_path, f"{name}\n"))
 
 
 def test_an_unreadable_exposure_is_an_error(tmp_path: Path) -> None:

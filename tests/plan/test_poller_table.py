@@ -82,6 +82,13 @@ def test_bad_tables_are_errors() -> None:
         rows_of_table(broken)
     assert "row 2, column exptime: found '-1.0'" in str(error.value)
     assert "row 1, column skycell_new: found '2'" in str(error.value)
+    for nothing in ("x", 5):
+        with pytest.raises(PollerError, match=f"user_table: found '{nothing}', expected a poller table"):
+            rows_of_table(nothing)  # type: ignore[arg-type]
+    uneven = {name: list(table[name]) for name in table.colnames if name != "skycell_obj"}
+    uneven["exptime"] = [1.0]
+    with pytest.raises(PollerError, match=r"columns of \[1, 2\] rows"):
+        rows_of_table(uneven)
     doubled = Table(rows=[list(table[0]), list(table[0])], names=table.colnames)
     with pytest.raises(PollerError, match="lines 1 and 2"):
         rows_of_table(doubled)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from multivisit.errors import MissingFileError, PollerError, SkyCellError
 from multivisit.plan.poller import PollerRow
@@ -142,7 +144,15 @@ def test_doubtful_exposures_are_accepted_with_a_remark(
     [
         ({"CD1_1": -1e-3, "CD2_2": 1e-3}, "arcsec a pixel"),
         ({"CD1_1": -1e-7, "CD2_2": 1e-7}, "arcsec a pixel"),
+        ({"CD2_2": 1e-3}, "arcsec a pixel"),
+        ({"CD2_2": 1e-8}, "arcsec a pixel"),
+        (
+            {"CD1_1": -20 / 3600, "CD2_2": 20 / 3600, "IDCSCALE": 20.0},
+            "20 arcsec a pixel, expected about 0.05",
+        ),
+        ({"CD1_1": -1e-9, "CD2_2": 1e-9, "IDCSCALE": 3.6e-6}, "expected about 0.05"),
         ({"CRVAL2": 200.0}, ""),
+        ({"CRVAL1": 721.0}, "CRVAL1 is 721.0"),
         ({"CTYPE1": "PIXEL"}, ""),
         ({"CD1_1": 0.0, "CD2_2": 0.0}, ""),
         ({"CRVAL1": "here"}, ""),
@@ -169,6 +179,83 @@ def test_an_unreadable_file_is_refused_and_the_others_go_on(
     assert len(vetting.accepted) == 1
 
 
+def test_an_idcscale_that_cannot_be_is_left_aside_with_a_remark(hubble_file: MakeFile) -> None:
+    vetting = vet_exposures([hubble_file(science={"IDCSCALE": 1e300})])
+    record = only_record(vetting)
+    assert record.accepted
+    assert (record.keyword, record.value) == ("IDCSCALE", "1e+300")
+    assert record.reason == "not this detector's scale: 0.05 arcsec is used"
+    assert vetting.accepted[0].exposure.chips[0].nominal_scale == 0.05
+    assert (
+        only_record(vet_exposures([hubble_file("ok/jbl70rtvq_flc.fits", science={"IDCSCALE": 0.049})])).reason
+        == ""
+    )
+
+
+def test_data_quality_that_cannot_be_read_is_refused(hubble_file: MakeFile) -> None:
+    path = hubble_file()
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(fits.ImageHDU(np.zeros((3, 3), dtype=np.int16), name="DQ", ver=1))
+    record = only_record(vet_exposures([path]))
+    assert (record.accepted, record.is_broken) == (False, True)
+    assert record.reason == (
+        f"unusable data quality: {path}[DQ,1]: shape is (3, 3), expected (64, 64) (rows, columns) as in SCI"
+    )
+
+
+def test_data_quality_files_of_wfpc2_among_the_exposures_are_nothing_broken(
+    hubble_file: MakeFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ["u2eq0201t_c0m.fits", "u2eq0201t_c1m.fits", "u2eq0202t_c1m.fits.gz"]
+    told: list[str] = []
+    paths = [hubble_file(name, detector="PC") for name in names]
+    vetting = vet_exposures(paths, progress=told.append)
+    assert [(record.accepted, record.is_broken) for record in vetting.records] == [
+        (True, False),
+        (False, False),
+        (False, False),
+    ]
+    assert vetting.records[1].reason == "the data quality file of u2eq0201t_c0m.fits, not an exposure"
+    assert len(told) == 3
+    assert "u2eq0202t_c0m.fits.gz, not an exposure" in caplog.text
+
+
+def test_a_rootname_stands_for_its_file(
+    tmp_path: Path, hubble_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = hubble_file("jbl70rtvq_flc.fits")
+    assert only_record(vet_exposures(["jbl70rtvq"], folder=tmp_path)).filename == str(path)
+    monkeypatch.chdir(tmp_path)
+    assert only_record(vet_exposures(["JBL70RTVQ"])).filename == "jbl70rtvq_flc.fits"
+    with pytest.raises(PollerError, match="listed twice"):
+        vet_exposures(["jbl70rtvq", "jbl70rtvq_flc.fits"])
+
+
+def test_a_deleted_working_folder_is_a_clear_error(tmp_path: Path, hubble_file: MakeFile) -> None:
+    path = hubble_file()
+    before = Path.cwd()
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    try:
+        gone.rmdir()
+        assert only_record(vet_exposures([path])).accepted
+        with pytest.raises(MissingFileError, match=r"jbl70rtvq_flc\.fits"):
+            vet_exposures(["jbl70rtvq_flc.fits"])
+    finally:
+        os.chdir(before)
+
+
+@pytest.mark.parametrize("filters", ["../../x", "..", "a b", "*", "--help"])
+def test_no_filter_leads_out_of_the_folder(hubble_file: MakeFile, filters: str) -> None:
+    vetting = vet_exposures([hubble_file(filters=(filters, "CLEAR2L"))])
+    record = only_record(vetting)
+    assert record.is_broken
+    assert f"FILTER1 is '{filters}'" in record.reason
+    row = PollerRow(str(hubble_file("ok/jbl70rtvq_flc.fits")), filters=filters, sky_cell_id=CELL)
+    assert not vet_exposures([row]).accepted
+
+
 def test_missing_files_are_one_error_that_names_all(tmp_path: Path, hubble_file: MakeFile) -> None:
     hubble_file("jbl70rtvq_flc.fits")
     with pytest.raises(MissingFileError, match=r"2 exposure files missing\n.*a_flt.*\n.*b_flt"):
@@ -177,8 +264,13 @@ def test_missing_files_are_one_error_that_names_all(tmp_path: Path, hubble_file:
 
 def test_a_file_given_twice_is_an_error(hubble_file: MakeFile) -> None:
     path = hubble_file()
-    with pytest.raises(PollerError, match=r"lines 1 and 2: jbl70rtvq_flc\.fits is listed twice"):
-        vet_exposures([path, str(path)])
+    other = hubble_file("other/jbl70rtvq_flc.fits")
+    for second in (str(path), other):
+        with pytest.raises(PollerError, match=rf"{path} and {second}: jbl70rtvq_flc\.fits is listed twice"):
+            vet_exposures([path, second])
+    rows = [PollerRow(path.name, line_number=n, pathname=str(path)) for n in (3, 7)]
+    with pytest.raises(PollerError, match=r"lines 3 and 7: jbl70rtvq_flc\.fits is listed twice"):
+        vet_exposures(rows)
 
 
 def test_files_are_found_in_the_folder_and_at_the_pathname(tmp_path: Path, hubble_file: MakeFile) -> None:

@@ -163,19 +163,30 @@ def determine_filter_name(raw_filter: str) -> str:
 
 def _rows(results: str | os.PathLike[str] | Sequence[str]) -> Sequence[PollerRow]:
     """Give the rows of a poller file, or rows of the files in a list."""
+    from multivisit.errors import ParameterError
     from multivisit.plan.poller import PollerRow, read_poller
 
     if isinstance(results, (str, os.PathLike)):
         return read_poller(results)
-    return [PollerRow(filename=str(name)) for name in results]
+    try:
+        return [PollerRow(filename=os.fspath(name)) for name in results]
+    except TypeError:
+        raise ParameterError(
+            f"input: found {results!r}, expected a poller file or a list of exposure files"
+        ) from None
 
 
 @contextlib.contextmanager
 def _own_log_level(log_level: int) -> Iterator[None]:
     """Set the level of this package's logger for the time of a call; no other logger is touched."""
+    from multivisit.errors import ParameterError
+
     logger = logging.getLogger("multivisit")
     before = logger.level
-    logger.setLevel(log_level)
+    try:
+        logger.setLevel(log_level)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(f"log_level: {error}, expected a level of the module logging") from None
     try:
         yield
     finally:

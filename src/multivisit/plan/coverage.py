@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multivisit.errors import ExposureError, MissingFileError, MultivisitError, SkyCellError
+from multivisit.errors import (
+    ExposureError,
+    MissingFileError,
+    MultivisitError,
+    ParameterError,
+    SkyCellError,
+)
 from multivisit.exposures.model import read_exposure
-from multivisit.plan.exposure_files import find_exposure_file
+from multivisit.exposures.quality import quality_file_problem
+from multivisit.plan.exposure_files import absolute_path, find_exposure_file, what_is_there
 from multivisit.plan.poller import read_poller
+from multivisit.plan.vetting_rules import wcs_problem
 from multivisit.sky.footprint import POINTS_PER_EDGE, cells_of_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import TypeAlias
 
     from multivisit.exposures.model import Exposure
@@ -41,7 +50,7 @@ def find_sky_cells(
     ----------
     visit_input : str, path or sequence of them
         A poller file, one exposure (a name that ends in ``.fits`` or ``.fits.gz``), or a sequence of
-        exposures.
+        exposures. Data quality files of WFPC2 among them are left out, with a message in the log.
     input_path : str or path, optional
         Folder in which exposures are looked for that are not in the working folder.
     scale : str or float, optional
@@ -65,7 +74,10 @@ def find_sky_cells(
         If an exposure has no usable WCS or cannot be read. One error names all the bad exposures.
     SkyCellError
         If `scale` or `cell_size` is impossible.
+    ParameterError
+        If an argument is of a type that makes no sense.
     """
+    _check_arguments(scale, cell_size)
     cells_of_outlines([], scale, cell_size)  # an impossible size is an error before any file is read
     level = logging.INFO if diagnostic else logging.DEBUG
     found: dict[str, SkyCell] = {}
@@ -74,10 +86,16 @@ def find_sky_cells(
     for name, pathname in _names(visit_input):
         try:
             path = _locate(name, pathname, input_path)
-            if path.resolve() in seen:
+            if problem := quality_file_problem(path.name):
+                log.warning("%s is left out: %s", name, problem)
                 continue
-            seen.add(path.resolve())
-            cells = cells_of_exposure(read_exposure(path), scale, cell_size)
+            if (resolved := _resolved(path)) in seen:
+                continue
+            seen.add(resolved)
+            exposure = read_exposure(path)
+            if finding := wcs_problem(exposure):
+                raise ExposureError(f"{path}: {finding.reason} ({finding.keyword} = {finding.value})")
+            cells = cells_of_exposure(exposure, scale, cell_size)
         except (MissingFileError, ExposureError) as error:
             problems.append(error)
             continue
@@ -117,10 +135,32 @@ def cells_of_exposure(
         raise ExposureError(f"{exposure.path}: the WCS is not usable: {error}") from error
 
 
+def _check_arguments(scale: object, cell_size: object) -> None:
+    """Refuse what is neither a name nor a number."""
+    if scale is not None and not isinstance(scale, str | int | float):
+        raise ParameterError(f"scale: found {scale!r}, expected 'fine', 'coarse' or arcsec per pixel")
+    if cell_size is not None and not isinstance(cell_size, int | float):
+        raise ParameterError(f"cell_size: found {cell_size!r}, expected degrees")
+
+
+def _resolved(path: Path) -> Path:
+    """Give the path without links, or as it is where the working folder has been deleted."""
+    try:
+        return path.resolve()
+    except FileNotFoundError:
+        return path
+
+
 def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
     """Names of the exposures as given, each with the path that a poller file has for it (or nothing)."""
     if not isinstance(visit_input, str | os.PathLike):
-        return [(os.fspath(name), "") for name in visit_input]
+        if not isinstance(visit_input, Iterable):
+            raise ParameterError(f"visit_input: found {visit_input!r}, expected a poller file or exposures")
+        names = list(visit_input)
+        for name in names:
+            if not isinstance(name, str | os.PathLike):
+                raise ParameterError(f"visit_input: found {name!r}, expected the name of an exposure file")
+        return [(os.fspath(name), "") for name in names]
     name = os.fspath(visit_input)
     if name.lower().endswith((".fits", ".fits.gz")):
         return [(name, "")]
@@ -133,9 +173,13 @@ def _locate(name: str, pathname: str, input_path: str | os.PathLike[str] | None)
         path = find_exposure_file(name, folder, pathname=pathname)
         if path is not None:
             return path
-    places = " and ".join(str(folder.absolute()) for folder in folders)
+    for folder in folders:
+        if name and (there := what_is_there(folder / name)):
+            raise MissingFileError(f"{folder / name}: {there}, expected an exposure file")
+    places = " and ".join(str(absolute_path(folder)) for folder in folders)
+    elsewhere = f", nor at {pathname}" if pathname else ""
     raise MissingFileError(
-        f"{name}: exposure not found in {places}{f', nor at {pathname}' if pathname else ''}; "
+        f"{name or 'an empty name'}: exposure not found in {places}{elsewhere}; "
         "give its path, or the folder that holds it as input_path"
     )
 

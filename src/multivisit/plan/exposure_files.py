@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +16,45 @@ if TYPE_CHECKING:
 
     from multivisit.plan.poller import PollerRow
 
-__all__ = ["find_exposure_file", "locate_exposures"]
+__all__ = ["absolute_path", "find_exposure_file", "locate_exposures", "what_is_there"]
 
 _MOST_FILES_NAMED: Final = 20
+
+
+def absolute_path(path: str | os.PathLike[str]) -> Path:
+    """Give the absolute path, or the path as it is where the working folder has been deleted."""
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError:
+        return Path(path)
+
+
+def what_is_there(path: str | os.PathLike[str]) -> str:
+    """Say what there is in the place of an exposure file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where a file was expected.
+
+    Returns
+    -------
+    str
+        For example 'is a folder'; empty where there is nothing, or a file.
+    """
+    try:
+        mode = Path(path).stat().st_mode
+    except PermissionError:
+        return "may not be looked at (permission denied)"
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "is a link that leads back to itself"
+        return "is a link to a file that is not there" if Path(path).is_symlink() else ""
+    except ValueError:
+        return ""
+    if stat.S_ISDIR(mode):
+        return "is a folder"
+    return "" if stat.S_ISREG(mode) else "is a device or a pipe"
 
 
 def find_exposure_file(
@@ -49,7 +87,7 @@ def find_exposure_file(
         The first that is there; None when none is.
     """
     for place in _places(name_or_rootname, Path(folder), data_path, pathname):
-        for candidate in (place, place.with_name(f"{place.name}.gz")):
+        for candidate in (place, Path(f"{place}.gz")):
             if _is_file(candidate):
                 return candidate
     return None
@@ -77,7 +115,7 @@ def _is_file(path: Path) -> bool:
     """Tell whether there is a file; one that may not be looked at is not there."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -105,22 +143,30 @@ def locate_exposures(
     Raises
     ------
     MissingFileError
-        If files are missing: one error that names all of them (up to twenty) and where they were looked for.
+        If files are missing, or there is something else in their place: one error that names all of them (up
+        to twenty) and where they were looked for.
     """
     paths: list[Path] = []
     missing: list[str] = []
+    others: list[str] = []
     for row in rows:
         path = find_exposure_file(row.filename, folder, data_path, pathname=row.pathname)
         if path is not None:
             paths.append(path)
             continue
         line = f" (line {row.line_number})" if row.line_number else ""
+        name = row.filename or "an empty name"
+        if there := what_is_there(Path(folder) / row.filename) if row.filename else "":
+            others.append(f"{name}{line}: {there}, expected an exposure file")
+            continue
         elsewhere = f" and not at {row.pathname}" if row.pathname else ""
-        missing.append(f"{row.filename}{line}: not in the folder {folder}{elsewhere}")
-    if missing:
-        shown = missing[:_MOST_FILES_NAMED]
-        if len(missing) > len(shown):
-            shown.append(f"... and {len(missing) - len(shown)} more")
-        number = f"{len(missing)} exposure file{'s' if len(missing) > 1 else ''}"
-        raise MissingFileError("\n  ".join([f"{number} missing", *shown]))
+        missing.append(f"{name}{line}: not in the folder {folder}{elsewhere}")
+    if missing or others:
+        problems = missing + others
+        shown = problems[:_MOST_FILES_NAMED]
+        if len(problems) > len(shown):
+            shown.append(f"... and {len(problems) - len(shown)} more")
+        number = f"{len(problems)} exposure file{'s' if len(problems) > 1 else ''}"
+        heading = f"{number} {'cannot be read' if others else 'missing'}"
+        raise MissingFileError("\n  ".join([heading, *shown]))
     return tuple(paths)

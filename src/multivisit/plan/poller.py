@@ -16,18 +16,22 @@ Blank lines and lines that start with ``#`` are skipped. A value that holds a co
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import logging
 import os
 import re
+import stat
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, overload
 
 from multivisit.atomic import atomic_path
 from multivisit.errors import MissingFileError, ParameterError, PollerError
-from multivisit.plan.exposure_files import find_exposure_file
+from multivisit.exposures.quality import association_problem, quality_file_problem
+from multivisit.plan.exposure_files import absolute_path, find_exposure_file
 from multivisit.plan.poller_columns import (
     EXPOSURE_FILE,
     FIELD_OF_COLUMN,
@@ -35,7 +39,9 @@ from multivisit.plan.poller_columns import (
     MULTI_VISIT_COLUMNS,
     ROOTNAME,
     SINGLE_VISIT_COLUMNS,
+    is_header,
     parse_cells,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from multivisit.exposures.model import Exposure
 
 __all__ = [
+    "GeneratedPoller",
     "PollerKind",
     "PollerRow",
     "check_duplicates",
@@ -63,6 +70,8 @@ PollerKind = Literal["mvm", "svm", "list"]
 """The layouts that are written: 10 columns, 8 columns, or file names alone."""
 
 _MOST_PROBLEMS_SHOWN: Final = 20
+_LARGEST_POLLER: Final = 64 * 1024 * 1024
+_HEADER_LINE: Final = "found a header line, expected none: remove the header line"
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,8 @@ def read_poller(path: str | os.PathLike[str]) -> tuple[PollerRow, ...]:
         if isinstance(cells, str):
             problems.append(f"line {number}: {cells}")
             continue
+        if is_header(cells):
+            raise PollerError(f"{path}, line {number}: {_HEADER_LINE}")
         if layout is None:
             if len(cells) not in LAYOUTS:
                 problems.append(f"line {number}: found {_count(cells)}, expected 1, 2, 8 or 10")
@@ -189,6 +200,8 @@ def read_names(path: str | os.PathLike[str]) -> tuple[tuple[int, str], ...]:
         cells = _split(line)
         if isinstance(cells, str):
             problems.append(f"line {number}: {cells}")
+        elif is_header(cells):
+            raise PollerError(f"{path}, line {number}: {_HEADER_LINE}")
         elif problem := problem_of_name(cells[0]):
             problems.append(f"line {number}: {problem}")
         else:
@@ -201,10 +214,10 @@ def problem_of_name(name: str) -> str | None:
     """Say what is wrong with a name that should be an exposure file or a rootname; None when nothing is."""
     if EXPOSURE_FILE.fullmatch(name) or ROOTNAME.fullmatch(name):
         return None
-    if name.endswith(("_asn.fits", "_asn.fits.gz")):
-        return f"found {name!r}: association tables are not read, list their members instead"
+    if problem := association_problem(name) or quality_file_problem(Path(name).name):
+        return f"found {shown(name)}: {problem}"
     return (
-        f"found {name!r}, expected the name of an exposure, ending in _flt.fits, _flc.fits or _c0m.fits "
+        f"found {shown(name)}, expected the name of an exposure, ending in _flt.fits, _flc.fits or _c0m.fits "
         "(also with .gz), or a rootname of 9 characters"
     )
 
@@ -221,25 +234,24 @@ def check_duplicates(rows: Iterable[PollerRow], source: str) -> None:
     """
     first_seen: dict[tuple[str, str | None], PollerRow] = {}
     problems: list[str] = []
-    for position, row in enumerate(rows, start=1):
+    for row in rows:
         key = (row.name.removesuffix(".gz"), row.sky_cell_id)
         if key not in first_seen:
-            first_seen[key] = row if row.line_number else replace(row, line_number=position)
+            first_seen[key] = row
             continue
         cell = f" for {row.sky_cell_id}" if row.sky_cell_id else ""
-        lines = f"lines {first_seen[key].line_number} and {row.line_number or position}"
-        problems.append(f"{lines}: {row.name} is listed twice{cell}, remove one of the two")
+        first = first_seen[key]
+        if first.line_number and row.line_number:
+            both = f"lines {first.line_number} and {row.line_number}"
+        else:
+            both = f"{first.pathname or first.filename} and {row.pathname or row.filename}"
+        problems.append(f"{both}: {row.name} is listed twice{cell}, remove one of the two")
     _raise_problems(source, problems)
 
 
 def _data_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     """Give the lines that hold data, with their numbers."""
-    try:
-        content = Path(path).read_bytes()
-    except IsADirectoryError:
-        raise PollerError(f"{path}: found a folder, expected a text file that lists exposures") from None
-    except OSError as error:
-        raise MissingFileError(f"{path}: the poller file cannot be read: {error.strerror}") from error
+    content = _content(path)
     if content.startswith(b"SIMPLE  ="):
         raise PollerError(f"{path}: found a FITS file, expected a text file that lists exposures")
     try:
@@ -255,12 +267,39 @@ def _data_lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     return lines
 
 
+def _content(path: str | os.PathLike[str]) -> bytes:
+    """Read a poller file, but nothing that is no regular file or too large to be one."""
+    try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise PollerError(f"{path}: found a folder, expected a text file that lists exposures")
+        if not stat.S_ISREG(status.st_mode):
+            raise PollerError(
+                f"{path}: found a device or a pipe, expected a text file that lists exposures. Write the "
+                "list to a file first"
+            )
+        with Path(path).open("rb") as stream:
+            content = stream.read(_LARGEST_POLLER + 1) if status.st_size <= _LARGEST_POLLER else b""
+    except OSError as error:
+        raise MissingFileError(f"{path}: the poller file cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, PollerError):
+            raise
+        raise MissingFileError(f"{str(path)!r}: the poller file cannot be read: {error}") from error
+    if max(status.st_size, len(content)) > _LARGEST_POLLER:
+        raise PollerError(
+            f"{path}: found {max(status.st_size, len(content))} bytes, expected a text file that lists "
+            f"exposures, of at most {_LARGEST_POLLER} bytes"
+        )
+    return content
+
+
 def _split(line: str) -> list[str] | str:
     """Split a line into its columns; what is wrong with it (a string) when that cannot be done."""
     try:
         cells = next(csv.reader([line], skipinitialspace=True, strict=True))
     except csv.Error as error:
-        return f"found {line!r}, expected comma-separated values ({error})"
+        return f"found {shown(line)}, expected comma-separated values ({error})"
     return [cell.strip() for cell in cells]
 
 
@@ -299,7 +338,7 @@ def write_poller(rows: Iterable[PollerRow], path: str | os.PathLike[str], kind: 
     Raises
     ------
     ParameterError
-        If `kind` is none of the three.
+        If `kind` is none of the three, or `path` is an exposure or another FITS file, which is not replaced.
     PollerError
         If there are no rows, or a row lacks what the layout needs or has a value that it cannot hold.
     ProductError
@@ -307,6 +346,7 @@ def write_poller(rows: Iterable[PollerRow], path: str | os.PathLike[str], kind: 
     """
     rows = tuple(rows)
     columns = _columns_of_kind(kind, rows)
+    _refuse_exposure(path, rows)
     if not rows:
         raise PollerError(f"{path}: there is no row to be written, expected one for each exposure")
     problems: list[str] = []
@@ -321,6 +361,41 @@ def write_poller(rows: Iterable[PollerRow], path: str | os.PathLike[str], kind: 
     with atomic_path(path) as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8", newline="")
     return Path(path)
+
+
+def _refuse_exposure(path: str | os.PathLike[str], rows: Iterable[PollerRow]) -> None:
+    """Refuse to write over one of the exposures, or over any FITS file."""
+    target = Path(path)
+    for row in rows:
+        for name in (row.pathname, row.filename):
+            if name and _is_same_file(target, Path(name)):
+                raise ParameterError(
+                    f"{path}: the poller file would replace the exposure {name}; give another name"
+                )
+    if _is_fits(target):
+        raise ParameterError(f"{path}: the poller file would replace a FITS file; give another name")
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def _is_fits(path: Path) -> bool:
+    """Tell whether there is a FITS file, plain or gzipped."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                with gzip.open(path) as unzipped:
+                    return unzipped.read(9) == b"SIMPLE  ="
+            stream.seek(0)
+            return stream.read(9) == b"SIMPLE  ="
+    except (OSError, ValueError, EOFError, zlib.error):
+        return False
 
 
 def _columns_of_kind(kind: str, rows: Sequence[PollerRow]) -> tuple[str, ...]:
@@ -346,9 +421,9 @@ def _unwritable(cells: Sequence[str], columns: Sequence[str]) -> list[str]:
     _, problems = parse_cells(cells, columns)
     for column, cell in zip(columns, cells, strict=True):
         if cell != cell.strip():
-            problems.append(f"column {column}: found {cell!r}, expected no blanks around it")
+            problems.append(f"column {column}: found {shown(cell)}, expected no blanks around it")
     if cells[0].startswith("#"):
-        problems.append(f"column {columns[0]}: found {cells[0]!r}, expected no # at the start")
+        problems.append(f"column {columns[0]}: found {shown(cells[0])}, expected no # at the start")
     return problems
 
 
@@ -385,7 +460,7 @@ def row_of_exposure(exposure: Exposure, sky_cell_id: str | None = None, *, is_ne
         detector=exposure.detector.upper(),
         sky_cell_id=sky_cell_id,
         is_new=is_new,
-        pathname=str(exposure.path.absolute()),
+        pathname=str(absolute_path(exposure.path)),
     )
 
 
@@ -418,6 +493,34 @@ def rows_from_files(
     return tuple(row_of_exposure(read_exposure(path), sky_cell_id, is_new=is_new) for path in paths)
 
 
+@dataclass(frozen=True)
+class GeneratedPoller(Sequence[PollerRow]):
+    """What has been written to a poller file; a sequence of its rows."""
+
+    path: Path
+    """The poller file."""
+
+    rows: tuple[PollerRow, ...]
+    """Its rows."""
+
+    missing: tuple[str, ...] = ()
+    """Names of the list for which no exposure file was found: they are left out."""
+
+    @overload
+    def __getitem__(self, index: int) -> PollerRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PollerRow, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> PollerRow | tuple[PollerRow, ...]:
+        """Give a row, or some."""
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        """Give the number of rows."""
+        return len(self.rows)
+
+
 def generate_poller_file(
     input_list: str | os.PathLike[str] | Sequence[str],
     poller_file_type: str = "svm",
@@ -426,7 +529,7 @@ def generate_poller_file(
     *,
     folder: str | os.PathLike[str] = ".",
     data_path: str | os.PathLike[str] | None = None,
-) -> tuple[PollerRow, ...]:
+) -> GeneratedPoller:
     """Make a poller file out of a list of file names or rootnames; all the exposures are NEW.
 
     Parameters
@@ -446,13 +549,14 @@ def generate_poller_file(
 
     Returns
     -------
-    tuple of PollerRow
-        What has been written.
+    GeneratedPoller
+        The rows that have been written, and the names that are left out.
 
     Raises
     ------
     ParameterError
-        If the type is unknown, the sky cell is missing, or the output is the list itself.
+        If the type is unknown, the sky cell is missing, or the output is the list itself, an exposure or
+        another FITS file.
     SkyCellError
         If there is no such sky cell.
     PollerError
@@ -473,9 +577,11 @@ def generate_poller_file(
         log.info("A single-visit poller file has no sky cell: %s is not written.", skycell_name)
     source, names = _names(input_list, output_poller_filename)
     paths = []
+    missing = []
     for name in names:
         path = find_exposure_file(name, folder, data_path)
         if path is None:
+            missing.append(name)
             log.warning("No exposure file found for %s: it is left out of the poller file.", name)
         else:
             log.info("Found %s for %s.", path, name)
@@ -487,14 +593,19 @@ def generate_poller_file(
     check_duplicates(rows, source)
     written = write_poller(rows, output_poller_filename, "mvm" if is_multi_visit else "svm")
     log.info("Wrote the poller file %s: %d exposures.", written, len(rows))
-    return rows
+    return GeneratedPoller(written, rows, tuple(missing))
 
 
 def _require_sky_cell(sky_cell_id: str | None) -> None:
     from multivisit.sky.cells import parse_sky_cell_name
 
     if sky_cell_id is None:
-        raise ParameterError("skycell_name: found None, expected the sky cell that a multi-visit file is for")
+        raise ParameterError(
+            "a multi-visit poller file is for one sky cell, and none is given: name it with skycell_name, on "
+            "the command line with -s, for example skycell-p1889x07y19"
+        )
+    if not isinstance(sky_cell_id, str):
+        raise ParameterError(f"skycell_name: found {sky_cell_id!r}, expected the name of a sky cell")
     parse_sky_cell_name(sky_cell_id)
 
 
@@ -502,7 +613,9 @@ def _names(
     input_list: str | os.PathLike[str] | Sequence[str], output: str | os.PathLike[str]
 ) -> tuple[str, list[str]]:
     """Give what the names come from, and the names."""
-    if isinstance(input_list, Sequence) and not isinstance(input_list, str):
+    if not isinstance(output, str | os.PathLike) or not os.fspath(output):
+        raise ParameterError(f"output_poller_filename: found {output!r}, expected the name of a file")
+    if isinstance(input_list, Sequence) and not isinstance(input_list, str | bytes):
         names = [str(name).strip() for name in input_list]
         problems = [
             f"item {i}: {problem}" for i, name in enumerate(names, 1) if (problem := problem_of_name(name))
@@ -513,7 +626,7 @@ def _names(
         return "input_list", names
     if not isinstance(input_list, str | os.PathLike):
         raise ParameterError(f"input_list: found {input_list!r}, expected a text file or a list of names")
-    if Path(input_list).resolve() == Path(output).resolve():
+    if _is_same_file(Path(input_list), Path(output)):
         raise ParameterError(
             f"{output}: the poller file would replace the list it is made from; give another name"
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from multivisit.errors import SkyCellError
+from multivisit.exposures.quality import association_problem, quality_file_problem
 
 __all__ = [
     "EXPOSURE_FILE",
@@ -16,7 +17,9 @@ __all__ = [
     "MULTI_VISIT_COLUMNS",
     "ROOTNAME",
     "SINGLE_VISIT_COLUMNS",
+    "is_header",
     "parse_cells",
+    "shown",
 ]
 
 SINGLE_VISIT_COLUMNS: Final = (
@@ -63,7 +66,19 @@ EXPOSURE_FILE: Final = re.compile(r".*_(flt|flc|c0m)\.fits(\.gz)?")
 ROOTNAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{7,8}")
 """Rootnames: nine characters (``jbl70rtvq``), or the eight of single-visit names."""
 
+_LONGEST_SHOWN: Final = 80
+
 _DETECTORS: Final = ("WFC", "HRC", "SBC", "UVIS", "IR", "PC", "WFPC2")
+
+
+def shown(text: str) -> str:
+    """Give a value in quotes for a message, cut to 80 characters."""
+    return repr(text) if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r}..."
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Tell whether the columns of a line are the names of columns: poller files have no such line."""
+    return cells[0].lower() == "filename"
 
 
 def parse_cells(cells: Sequence[str], columns: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -89,13 +104,15 @@ def parse_cells(cells: Sequence[str], columns: Sequence[str]) -> tuple[dict[str,
         try:
             values[FIELD_OF_COLUMN[column]] = _PARSERS[column](cell)
         except ValueError as error:
-            problems.append(f"column {column}: found {cell!r}, expected {error}")
+            problems.append(f"column {column}: found {shown(cell)}, expected {error}")
     return values, problems
 
 
 def _filename(text: str) -> str:
     if EXPOSURE_FILE.fullmatch(text) is None or not text.isprintable():
-        raise ValueError("the name of an exposure that ends in _flt.fits, _flc.fits or _c0m.fits (or .gz)")
+        expected = "the name of an exposure that ends in _flt.fits, _flc.fits or _c0m.fits (or .gz)"
+        problem = association_problem(text) or quality_file_problem(text.rpartition("/")[2])
+        raise ValueError(f"{expected}: {problem}" if problem else expected)
     return text
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from multivisit.errors import PollerError
 from multivisit.plan.poller import PollerRow, check_duplicates
-from multivisit.plan.poller_columns import FIELD_OF_COLUMN, MULTI_VISIT_COLUMNS, parse_cells
+from multivisit.plan.poller_columns import FIELD_OF_COLUMN, MULTI_VISIT_COLUMNS, parse_cells, shown
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -77,11 +77,16 @@ def rows_of_table(table: Table | Mapping[str, Any]) -> tuple[PollerRow, ...]:
     PollerError
         If a column is missing, a value is impossible, a file is listed twice or there are no rows.
     """
+    if isinstance(table, str) or not hasattr(table, "keys"):
+        raise PollerError(f"user_table: found {shown(str(table))}, expected a poller table")
     names = table.keys()
     missing = [column for column in MULTI_VISIT_COLUMNS if column not in names]
     if missing:
         raise PollerError(f"user_table: found no column {', '.join(missing)}, expected a poller table")
     columns = [column for column in TABLE_COLUMNS if column in names]
+    lengths = {len(table[column]) for column in columns}
+    if len(lengths) > 1:
+        raise PollerError(f"user_table: found columns of {sorted(lengths)} rows, expected as many in each")
     rows: list[PollerRow] = []
     problems: list[str] = []
     for number, values in enumerate(zip(*(table[column] for column in columns), strict=True), start=1):

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from multivisit.errors import ExposureError, SkyCellError
 from multivisit.exposures.instruments import normalise_filter
-from multivisit.plan.exposure_files import locate_exposures
+from multivisit.exposures.quality import quality_file_problem
+from multivisit.plan.exposure_files import absolute_path, locate_exposures
 from multivisit.plan.poller import PollerRow, check_duplicates, row_of_exposure
+from multivisit.plan.poller_columns import ROOTNAME
 from multivisit.plan.vetting_rules import Finding, refusal, remark, wcs_problem
 
 if TYPE_CHECKING:
@@ -179,7 +181,7 @@ def vet_exposures(
     Parameters
     ----------
     rows_or_paths : iterable of PollerRow, str or path-like
-        Rows of a poller file, or exposure files.
+        Rows of a poller file, or exposure files. A rootname stands for the file that is found for it.
     folder : str or path-like, optional
         Where the files are looked for first.
     include_small : bool, optional
@@ -206,17 +208,22 @@ def vet_exposures(
         If there is no sky cell of a name in `sky_cells`.
     """
     rows = [_as_row(item) for item in rows_or_paths]
-    check_duplicates(rows, "the list of exposures")
     paths = locate_exposures(rows, folder)
+    rows = [_with_file(row, path) for row, path in zip(rows, paths, strict=True)]
+    check_duplicates(rows, "the list of exposures")
     cells = _SkyCells(sky_cells)
     findings = _Findings()
     exposures: dict[Path, Exposure | ExposureError] = {}
     for row, path in zip(rows, paths, strict=True):
-        if path not in exposures:
+        problem = quality_file_problem(path.name)
+        if problem is None and path not in exposures:
             exposures[path] = _read(path)
-        exposure = exposures[path]
         if progress is not None:
             progress(row.filename)
+        if problem is not None:
+            findings.add_other_file(row, problem)
+            continue
+        exposure = exposures[path]
         if isinstance(exposure, ExposureError):
             findings.add_unreadable(row, exposure)
             continue
@@ -245,6 +252,11 @@ class _Findings:
         self._records.append(
             VettingRecord(row.filename, accepted=False, reason=str(error), sky_cell_id=cell, is_broken=True)
         )
+
+    def add_other_file(self, row: PollerRow, reason: str) -> None:
+        """Add a file that is no exposure but goes with one: it is left out, and nothing is wrong with it."""
+        cell = row.sky_cell_id or ""
+        self._records.append(VettingRecord(row.filename, accepted=False, reason=reason, sky_cell_id=cell))
 
     def add(
         self, candidate: Candidate, *, finding: Finding | None, place: Finding | None, option: Finding | None
@@ -323,7 +335,12 @@ def _in_words(record: VettingRecord) -> str:
 def _as_row(item: PollerRow | str | os.PathLike[str]) -> PollerRow:
     if isinstance(item, PollerRow):
         return item
-    return PollerRow(filename=str(item), pathname=str(Path(item).absolute()))
+    return PollerRow(filename=str(item), pathname=str(absolute_path(item)) if str(item) else "")
+
+
+def _with_file(row: PollerRow, path: Path) -> PollerRow:
+    """Put the file's name in the place of a rootname."""
+    return replace(row, filename=str(path)) if ROOTNAME.fullmatch(row.filename) else row
 
 
 def _read(path: Path) -> Exposure | ExposureError:

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from multivisit.exposures.headers import number
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -151,6 +153,11 @@ def remark(exposure: Exposure) -> Finding | None:
     flag = header_text(exposure, "EXPFLAG")
     if flag not in ("", "NORMAL"):
         return Finding("the exposure was not a normal one", "EXPFLAG", flag)
+    for chip in exposure.chips:
+        scale = number(chip.header, "IDCSCALE")
+        if scale is not None and scale != chip.nominal_scale:
+            reason = f"not this detector's scale: {chip.nominal_scale:.4g} arcsec is used"
+            return Finding(reason, "IDCSCALE", f"{scale:.6g}")
     return None
 
 
@@ -239,8 +246,18 @@ def _unusable_filter(exposure: Exposure) -> Finding | None:
     return None
 
 
+def _unreadable_quality(exposure: Exposure) -> Finding | None:
+    for chip in exposure.chips:
+        if chip.quality_problem:
+            return Finding(f"unusable data quality: {chip.quality_problem}", is_broken=True)
+    return None
+
+
 def wcs_problem(exposure: Exposure) -> Finding | None:
     """Find a WCS that reads well but cannot be: another scale than the detector has, or off the sky.
+
+    The scale is that of each edge of a chip through the full WCS, which distortion changes by a third at
+    most.
 
     Parameters
     ----------
@@ -261,19 +278,20 @@ def wcs_problem(exposure: Exposure) -> Finding | None:
         if not (np.isfinite(ra).all() and np.isfinite(dec).all()):
             reason = f"unusable WCS in SCI,{chip.extver}: edges not on the sky"
             return Finding(reason, "WCSNAME", name, is_broken=True)
-        scale = _length_in_arcsec(ra, dec) / (2 * sum(chip.shape))
-        if not 1.0 / _LARGEST_SCALE_RATIO < scale / chip.nominal_scale < _LARGEST_SCALE_RATIO:
-            reason = f"unusable WCS in SCI,{chip.extver}: {scale:.4g} arcsec a pixel, expected about "
-            return Finding(f"{reason}{chip.nominal_scale:.4g}", "WCSNAME", name, is_broken=True)
+        ny, nx = chip.shape
+        for scale in _edges_in_arcsec(ra, dec) / [nx, ny, nx, ny]:
+            if not 1.0 / _LARGEST_SCALE_RATIO < scale / chip.nominal_scale < _LARGEST_SCALE_RATIO:
+                reason = f"unusable WCS in SCI,{chip.extver}: {scale:.4g} arcsec a pixel, expected about "
+                return Finding(f"{reason}{chip.nominal_scale:.4g}", "WCSNAME", name, is_broken=True)
     return None
 
 
-def _length_in_arcsec(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> float:
-    """Give the length of a closed line on the sky, by the chords between its points."""
+def _edges_in_arcsec(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the lengths of a chip's four edges on the sky, by the chords between the outline's points."""
     alpha, delta = np.radians(ra), np.radians(dec)
     points = np.stack([np.cos(delta) * np.cos(alpha), np.cos(delta) * np.sin(alpha), np.sin(delta)])
-    chords = np.linalg.norm(points - np.roll(points, 1, axis=1), axis=0)
-    return math.degrees(float(chords.sum())) * 3600.0
+    chords = np.linalg.norm(np.roll(points, -1, axis=1) - points, axis=0)
+    return np.asarray(np.degrees(chords.reshape(4, -1).sum(axis=1)) * 3600.0, dtype=np.float64)
 
 
 RULES: Final[tuple[Rule, ...]] = (
@@ -287,6 +305,7 @@ RULES: Final[tuple[Rule, ...]] = (
     _charge_injection,
     _no_exposure_time,
     _failed_guiding,
+    _unreadable_quality,
     wcs_problem,
 )
 """The rules in the order in which they are applied: what an exposure is, before what happened to it."""
