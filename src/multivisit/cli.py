@@ -270,6 +270,14 @@ def run(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Most memory that the run takes, e.g. 2GiB (default: half of what is free)."),
+    ] = None,
     log_level: Annotated[
         str, typer.Option(help="Messages in the trailer files: debug, info, warning or error.")
     ] = "info",
@@ -280,6 +288,7 @@ def run(
 
     from multivisit.run.options import refuse_quality_testing
     from multivisit.run.report import result_as_dict, result_as_text
+    from multivisit.run.resources import parse_memory
     from multivisit.run.sequencer import run as run_sequencer
     from multivisit.run.terminal import progress_on_terminal
 
@@ -300,6 +309,8 @@ def run(
         trim=trim,
         context=context,
         previews=previews,
+        threads=threads,
+        memory=None if memory is None else parse_memory(memory),
         log_level=level,
     )
     with progress_on_terminal() as progress:

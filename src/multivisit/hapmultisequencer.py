@@ -44,6 +44,8 @@ def run_mvm_processing(
     published_conditions: bool = False,
     trim: bool = False,
     context: bool = False,
+    threads: int | None = None,
+    memory: int | str | None = None,
 ) -> int:
     """Make the multi-visit mosaics of the exposures that a poller file lists.
 
@@ -83,6 +85,10 @@ def run_mvm_processing(
         Size each layer by its own members instead of by all exposures.
     context : bool
         Add a CTX extension to each product.
+    threads : int, optional
+        Threads that combine a layer: one a core by default, 8 at most.
+    memory : int or str, optional
+        Most memory that the process takes, in bytes or as text (``'2GiB'``); half of what is free by default.
 
     Returns
     -------
@@ -91,6 +97,7 @@ def run_mvm_processing(
         MVM_INCLUDE_SMALL off; 65 no exposure that may be combined.
     """
     from multivisit.run.logs import run_log
+    from multivisit.run.resources import parse_memory
     from multivisit.run.sequencer import run
 
     if diagnostic_mode:
@@ -117,6 +124,8 @@ def run_mvm_processing(
                 published_conditions=published_conditions,
                 trim=trim,
                 context=context,
+                threads=threads,
+                memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,
             )
             return int(run(options, messages=messages).return_code)

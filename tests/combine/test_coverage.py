@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from multivisit.combine import coverage
-from multivisit.combine.coverage import PixelRuns, mosaic_statistics, polygon_runs
+from multivisit.combine.coverage import (
+    MosaicStatistics,
+    ObservedWeights,
+    PixelRuns,
+    mosaic_statistics,
+    polygon_runs,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SIDES = np.array([0.0, 0.0, 8.0, 8.0])
 
@@ -61,8 +70,23 @@ def test_runs_of_a_polygon_beyond_the_image() -> None:
     assert len(nothing.row) == 0
 
 
-@given(seed=st.integers(0, 10_000), n_chips=st.integers(1, 6))
-def test_statistics_are_those_of_planes(seed: int, n_chips: int) -> None:
+def statistics_of(
+    runs: list[PixelRuns],
+    exposure_times: list[float],
+    weight: NDArray[np.float32],
+    cell_pixels: int,
+    *,
+    strips: int = 1,
+) -> MosaicStatistics:
+    """Statistics of a plane whose rows are added in strips, the last one first."""
+    weights = ObservedWeights(runs, exposure_times, weight.shape[1])
+    for rows in reversed(np.array_split(np.arange(len(weight)), strips)):
+        weights.add_rows(int(rows[0]), weight[rows])
+    return mosaic_statistics(weights, lambda first, last: weight[first:last], cell_pixels)
+
+
+@given(seed=st.integers(0, 10_000), n_chips=st.integers(1, 6), strips=st.integers(1, 31))
+def test_statistics_are_those_of_planes(seed: int, n_chips: int, strips: int) -> None:
     random = np.random.default_rng(seed)
     shape = (31, 40)
     runs, counts, times = [], np.zeros(shape, dtype=int), np.zeros(shape)
@@ -75,7 +99,7 @@ def test_statistics_are_those_of_planes(seed: int, n_chips: int) -> None:
         counts += mask_of(one, shape)
         times += time * mask_of(one, shape)
     weight = (random.choice([0.0, 1.0, 2.5e-8, 7.75e5], shape) * random.random(shape)).astype(np.float32)
-    found = mosaic_statistics(runs, exposure_times, weight, 12_345)
+    found = statistics_of(runs, exposure_times, weight, 12_345, strips=strips)
     seen = counts > 0
     assert found.observed_fraction == seen.sum() / 12_345
     if not seen.any():
@@ -96,7 +120,8 @@ def test_statistics_are_those_of_planes(seed: int, n_chips: int) -> None:
     pieces=st.integers(1, 4),
 )
 def test_medians_of_chunks_are_exact(values: Any, pieces: int) -> None:
-    found = coverage._median_of_chunks(lambda: iter(np.array_split(values, pieces)), len(values))
+    upper = coverage._upper_histogram(values)
+    found = coverage._median_of_chunks(lambda: iter(np.array_split(values, pieces)), len(values), upper)
     middle = np.sort(values.astype(float))
     expected = 0.5 * (middle[(len(values) - 1) // 2] + middle[len(values) // 2])
     assert math.isclose(found, expected, rel_tol=1e-12, abs_tol=0.0) or found == expected == 0.0
@@ -109,7 +134,7 @@ def test_chunks_hold_each_observed_pixel_once(monkeypatch: pytest.MonkeyPatch) -
     triangle = polygon_runs(np.array([2.0, 9.0, 5.0]), np.array([0.0, 0.0, 9.0]), shape)
     weight = np.arange(99, dtype=np.float32).reshape(shape)
     seen = (mask_of(square, shape) + mask_of(triangle, shape)) > 0
-    found = mosaic_statistics([square, triangle], [1.0, 2.0], weight, 99)
+    found = statistics_of([square, triangle], [1.0, 2.0], weight, 99)
     assert found.mean_weight == pytest.approx(weight[seen].mean())
     assert found.median_weight == np.median(weight[seen])
 
@@ -117,7 +142,7 @@ def test_chunks_hold_each_observed_pixel_once(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("absurd", [1e12, 1e19, 1e300])
 def test_absurd_exposure_times_do_not_overflow(absurd: float) -> None:
     left, right = (polygon_runs(x + np.array([0.0, 10, 10, 0]), SIDES, (9, 20)) for x in (0.0, 5.0))
-    found = mosaic_statistics([left, right, left], [absurd] * 3, np.ones((9, 20), np.float32), 180)
+    found = statistics_of([left, right, left], [absurd] * 3, np.ones((9, 20), np.float32), 180)
     # Columns 0-4 are seen twice, 5-9 three times, 10-14 once.
     assert found.mean_exposure_time == pytest.approx(2 * absurd)
     assert found.median_exposure_time == pytest.approx(2 * absurd)
@@ -127,11 +152,26 @@ def test_absurd_exposure_times_do_not_overflow(absurd: float) -> None:
 @pytest.mark.parametrize("unknown", [np.nan, np.inf])
 def test_an_exposure_time_that_is_no_number_counts_as_0(unknown: float) -> None:
     runs = polygon_runs(np.array([0.0, 10, 10, 0]), SIDES, (9, 20))
-    found = mosaic_statistics([runs, runs], [unknown, 30.0], np.ones((9, 20), np.float32), 180)
+    found = statistics_of([runs, runs], [unknown, 30.0], np.ones((9, 20), np.float32), 180)
     assert found.mean_exposure_time == 30.0
     assert found.mean_exposures == 2.0
 
 
 def test_nothing_observed() -> None:
-    nothing = mosaic_statistics([], [], np.zeros((3, 4), np.float32), 100)
+    nothing = statistics_of([], [], np.zeros((3, 4), np.float32), 100)
     assert nothing.observed_fraction == nothing.mean_exposures == nothing.median_weight == 0.0
+
+
+@given(seed=st.integers(0, 10_000), strips=st.integers(1, 9))
+def test_rows_counted_again_give_the_same_bits(seed: int, strips: int) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.random((40, 30)).astype(np.float32)
+    square = polygon_runs(np.array([2.0, 25.0, 25.0, 2.0]), np.array([1.5, 1.5, 36.5, 36.5]), weight.shape)
+    first, second = (ObservedWeights([square], [10.0], 30) for _ in range(2))
+    for rows in random.permutation(strips):
+        piece = np.array_split(np.arange(40), strips)[rows]
+        first.add_rows(int(piece[0]), weight[piece])
+    second.add_all(lambda start, stop: weight[start:stop], like=first)
+    assert first.mean() == second.mean()
+    read = weight.__getitem__
+    assert first.median(lambda a, b: read(slice(a, b))) == second.median(lambda a, b: read(slice(a, b)))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from multivisit.combine.drizzle_engine import KERNELS, DrizzleEngine
-from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine, make_engine
+from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine, engine_of_kernel
 from multivisit.errors import ParameterError
 from multivisit.exposures.pixel_map import PixelMap
 from multivisit.simulate.geometry import Pointing, Window, chip_wcs, detector_geometry
@@ -205,9 +205,9 @@ def test_a_tiny_pixfrac_makes_points() -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_each_kernel_has_its_engine(kernel: str) -> None:
-    engine = make_engine((3, 4), kernel=kernel, context_chips=2)
+    engine = engine_of_kernel((3, 4), kernel=kernel, context_chips=2)
     assert isinstance(engine, KernelEngine if kernel in FAST_KERNELS else DrizzleEngine)
     assert engine.context is not None
     assert engine.context.shape == (1, 3, 4)
     with pytest.raises(ParameterError, match="final_kernel"):
-        make_engine((3, 4), kernel="tophat")
+        engine_of_kernel((3, 4), kernel="tophat")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given
+from hypothesis import strategies as st
 
 from multivisit.products import fits_stream
-from multivisit.products.fits_stream import FitsUnit, write_units
+from multivisit.products.fits_stream import FitsStream, FitsUnit, write_units
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,9 +93,53 @@ def test_a_plane_is_written_without_a_copy_of_it(tmp_path: Path) -> None:
     data = np.ones((5000, 5000), dtype=np.float32)
     unit = image(data[:1])
     unit.header["NAXIS2"] = 5000
-    with (tmp_path / "plane.fits").open("wb") as stream:
+    with (tmp_path / "plane.fits").open("w+b") as stream:
         tracemalloc.start()
         write_units(stream, [primary(), FitsUnit(unit.header, data)])
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < data.nbytes / 3
+
+
+def lengthened(header: fits.Header, n_lines: int) -> fits.Header:
+    header = header.copy()
+    for line in range(n_lines):
+        header.add_history(f"line {line}")
+    return header
+
+
+@given(
+    before=st.tuples(*[st.integers(0, 120)] * 4),
+    after=st.tuples(*[st.integers(0, 120)] * 4),
+    block_bytes=st.sampled_from([100, 3000, 10**7]),
+    order=st.permutations(range(5)),
+)
+def test_headers_may_change_their_length_in_the_end(
+    before: tuple[int, ...], after: tuple[int, ...], block_bytes: int, order: list[int]
+) -> None:
+    random = np.random.default_rng(3)
+    planes = [random.normal(size=(35, 41)).astype(np.float32) for _ in range(2)]
+    cube = random.integers(0, 9, (2, 10, 11)).astype(np.int32)
+    planes[1][:20] = 0.0
+    units = [primary(), *(image(data) for data in (*planes, cube))]
+    stream, at_once = io.BytesIO(), io.BytesIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fits_stream, "_BLOCK_BYTES", block_bytes)
+        file = FitsStream(stream, [lengthened(u.header, n) for u, n in zip(units, before, strict=True)])
+        for piece in order:
+            rows = slice(7 * piece, 7 * piece + 7)
+            for number, plane in enumerate(planes, start=1):
+                file.write_rows(number, plane[rows], rows.start)
+            for plane in range(2):
+                file.write_rows(3, cube[plane, 2 * piece : 2 * piece + 2], 2 * piece, plane)
+        np.testing.assert_array_equal(file.read_rows(1, 3, 30), planes[0][3:30])
+        np.testing.assert_array_equal(file.read_rows(3, 0, 99, plane=1), cube[1])
+        final = [lengthened(u.header, n) for u, n in zip(units, after, strict=True)]
+        file.finish(final)
+        write_units(at_once, [FitsUnit(h, u.data) for h, u in zip(final, units, strict=True)])
+    assert stream.getvalue() == at_once.getvalue()
+    stream.seek(0)
+    with fits.open(stream, checksum=True) as hdus:
+        for hdu, data in zip(hdus[1:], (*planes, cube), strict=True):
+            np.testing.assert_array_equal(hdu.data, data)
+            assert hdu.verify_checksum() == hdu.verify_datasum() == 1

@@ -14,14 +14,15 @@ from multivisit.errors import ProductError
 from multivisit.products import stretch
 from multivisit.products.preview import (
     _NO_DATA,
+    PreviewMaker,
     compass_directions,
     draw_preview,
     scale_bar,
     write_preview,
 )
 from multivisit.products.stretch import (
+    BlockMeans,
     PictureArea,
-    block_mean,
     fill_small_holes,
     find_stretch,
     observed_area,
@@ -88,7 +89,8 @@ def test_places_without_weight_have_no_data_whatever_they_hold(size: int) -> Non
 def test_only_the_observed_part_is_shown() -> None:
     image = np.full((3000, 4000), np.nan, dtype=np.float32)
     image[1200:1700, 3000:3600] = sky((500, 600))
-    area = observed_area(image)
+    seen = np.isfinite(image)
+    area = observed_area(seen.any(axis=1), seen.any(axis=0))
     assert area == PictureArea(1187, 2987, (526, 626))
     picture = draw_preview(image, grid_of(image.shape))
     assert picture.width < 800
@@ -129,15 +131,30 @@ def slow_block_mean(image: NDArray[np.float32], factor: int) -> NDArray[np.float
     st.integers(1, 9),
     st.floats(0, 1),
     st.sampled_from([10, 200, 10**6]),
+    st.integers(1, 4),
 )
-def test_means_leave_out_pixels_without_data(ny: int, nx: int, factor: int, empty: float, block: int) -> None:
+def test_means_leave_out_pixels_without_data(
+    ny: int, nx: int, factor: int, empty: float, block: int, pieces: int
+) -> None:
     random = np.random.default_rng(ny * 100 + nx)
     image = random.normal(size=(ny, nx)).astype(np.float32)
     image[random.random((ny, nx)) < empty] = random.choice([np.nan, np.inf])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stretch, "_BLOCK_PIXELS", block)
-        means = block_mean(image, PictureArea(0, 0, (ny, nx)), factor)
-    np.testing.assert_allclose(means, slow_block_mean(image, factor), rtol=1e-6, atol=1e-7)
+        whole = BlockMeans(image.shape, factor)
+        for rows in random.permutation(pieces):
+            piece = np.array_split(np.arange(ny), pieces)[rows]
+            if len(piece):
+                whole.add_rows(int(piece[0]), image[piece])
+        means, area = whole.means()
+    expected = slow_block_mean(image, factor)
+    inside = tuple(
+        slice(first // factor, -(-(first + size) // factor))
+        for first, size in zip((area.first_row, area.first_column), area.shape, strict=True)
+    )
+    np.testing.assert_allclose(means, expected[inside], rtol=1e-6, atol=1e-7)
+    expected[inside] = np.nan
+    assert not np.isfinite(expected).any()
 
 
 def test_small_holes_are_filled_from_around_them_and_large_ones_stay() -> None:
@@ -215,3 +232,18 @@ def test_the_file_is_a_png_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(ProductError, match=r"b\.png"):
         write_preview(tmp_path / "missing" / "b.png", sky((60, 70)), grid_of((60, 70)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("maximum_size", [100, 700])
+def test_a_picture_made_from_strips_is_that_of_the_plane(tmp_path: Path, maximum_size: int) -> None:
+    image = np.full((640, 500), np.nan, dtype=np.float32)
+    image[103:571, 57:432] = sky((468, 375))
+    weight = np.isfinite(image).astype(np.float32)
+    grid = grid_of(image.shape)
+    maker = PreviewMaker(grid, (468, 375), maximum_size)
+    for first in (400, 0, 200, 600):
+        rows = slice(first, first + 200)
+        maker.add_rows(first, image[rows], weight[rows])
+    maker.write(tmp_path / "strips.png", title="one")
+    write_preview(tmp_path / "plane.png", image, grid, title="one", maximum_size=maximum_size)
+    assert (tmp_path / "strips.png").read_bytes() == (tmp_path / "plane.png").read_bytes()

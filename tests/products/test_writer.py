@@ -17,8 +17,9 @@ import pytest
 from astropy.io import fits
 
 from multivisit.errors import ProductError
-from multivisit.products import fits_stream, writer
-from multivisit.products.writer import write_layer
+from multivisit.products import fits_stream
+from multivisit.products.fits_stream import FitsStream
+from multivisit.products.writer import LayerWriter, write_layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,14 +124,14 @@ def test_an_interrupted_write_leaves_what_was_there(
     case = make_case()
     if old:
         (tmp_path / NAME).write_text("an old product")
-    whole = fits_stream._write_data
+    whole = FitsStream.write_rows
 
-    def fails_at_the_weights(stream: Any, data: Any) -> int:
-        if data is case.mosaic.weight:
+    def fails_at_the_weights(self: FitsStream, number: int, rows: Any, *place: int) -> None:
+        if rows is case.mosaic.weight:
             raise failure
-        return whole(stream, data)
+        whole(self, number, rows, *place)
 
-    monkeypatch.setattr(fits_stream, "_write_data", fails_at_the_weights)
+    monkeypatch.setattr(FitsStream, "write_rows", fails_at_the_weights)
     expected = ProductError if isinstance(failure, OSError) else failure
     with pytest.raises(expected):
         write_layer(tmp_path, *case.arguments())
@@ -146,14 +147,14 @@ def test_a_full_disk_is_one_clear_error(
     full = Path("/dev/full")
     if not full.is_char_device():
         pytest.skip("there is no device /dev/full here")
-    units = writer.write_units
+    open_stream = FitsStream.__init__
 
-    def write_to_the_full_device(stream: Any, contents: Any) -> None:
+    def open_on_the_full_device(self: FitsStream, stream: Any, headers: Any) -> None:
         with full.open("wb") as device:
             os.dup2(device.fileno(), stream.fileno())
-        units(stream, contents)
+        open_stream(self, stream, headers)
 
-    monkeypatch.setattr(writer, "write_units", write_to_the_full_device)
+    monkeypatch.setattr(FitsStream, "__init__", open_on_the_full_device)
     with pytest.raises(ProductError, match=rf"{NAME}.*[Nn]o space left"):
         write_layer(tmp_path, *make_case().arguments())
     assert products_in(tmp_path) == []
@@ -203,3 +204,79 @@ def test_warnings_come_in_the_log(
     write_layer(tmp_path, *make_case(exposures).arguments())
     assert "different WCS solutions" in caplog.text
     assert "differ in PHOTFLAM" in caplog.text
+
+
+@pytest.mark.parametrize("planes", [0, 1, 2])
+@pytest.mark.parametrize("fill_value", [np.nan, 0.0])
+def test_rows_in_any_order_give_the_same_bytes(
+    tmp_path: Path, make_case: Any, make_exposure: Any, planes: int, fill_value: float
+) -> None:
+    exposures = [make_exposure("jsim0101q"), make_exposure("jsim0201q")]
+    case = make_case(exposures, context=context_of((130, 110), planes) if planes else None)
+    mosaic = case.mosaic
+    mosaic.science[mosaic.weight == 0] = fill_value
+    date = datetime.date(2026, 1, 2)
+    expected = write_layer(tmp_path, *case.arguments(), written=date).read_bytes()
+    (tmp_path / "rows").mkdir()
+    arguments = (tmp_path / "rows", case.layer, case.grid, case.parameters, mosaic.chips)
+    with LayerWriter(*arguments, context_planes=planes, written=date) as writer:
+        for first in (104, 13, 0, 52, 91, 26, 65, 39, 78, 117):
+            rows = slice(first, first + 13)
+            context = None if mosaic.context is None else mosaic.context[:, rows]
+            writer.write_rows(first, mosaic.science[rows], mosaic.weight[rows], context)
+        np.testing.assert_array_equal(writer.read_weight(20, 70), mosaic.weight[20:70])
+        np.testing.assert_array_equal(writer.read_weight(120, 999), mosaic.weight[120:])
+        path = writer.finish(mosaic)
+    assert path.read_bytes() == expected
+
+
+def test_records_that_come_out_otherwise_than_expected_change_no_byte(
+    tmp_path: Path, make_case: Any, make_exposure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exposures = [make_exposure("jsim0101q"), make_exposure("jsim0201q", {"TARGNAME": "OTHER"})]
+    case = (
+        make_case(exposures, context=context_of((130, 110), 2)).with_chip(2, n_used=0).with_chip(3, n_used=0)
+    )
+    date = datetime.date(2026, 1, 2)
+    expected = write_layer(tmp_path, *case.arguments(), written=date).read_bytes()
+    guesses = tuple(dataclasses.replace(record, n_used=1, n_good_pixels=1) for record in case.mosaic.chips)
+    really_describe = LayerWriter._describe
+
+    def describe(self: LayerWriter, mosaic: Any) -> Any:
+        # A longer header to begin with, so that the data must be moved.
+        product = really_describe(self, mosaic)
+        guessed = mosaic.chips == guesses
+        return dataclasses.replace(product, history=("a guess",) * 200) if guessed else product
+
+    monkeypatch.setattr(LayerWriter, "_describe", describe)
+    monkeypatch.setattr(fits_stream, "_BLOCK_BYTES", 5000)
+    writer = LayerWriter(
+        tmp_path, case.layer, case.grid, case.parameters, guesses, context_planes=2, written=date
+    )
+    with writer:
+        writer.write_rows(0, case.mosaic.science, case.mosaic.weight, case.mosaic.context)
+        path = writer.finish(case.mosaic)
+    assert path.read_bytes() == expected
+
+
+def test_rows_of_zeros_take_no_space_on_the_disk(tmp_path: Path, make_case: Any) -> None:
+    shape = (6000, 1500)
+    case = make_case(shape=shape)
+    case.mosaic.weight[...] = 0.0
+    path = write_layer(tmp_path, *case.arguments())
+    if not hasattr(path.stat(), "st_blocks"):
+        pytest.skip("the system does not tell how much space a file takes")
+    assert path.stat().st_blocks * 512 < path.stat().st_size - 0.9 * 4 * shape[0] * shape[1]
+    with fits.open(path, checksum=True) as hdus:
+        assert not hdus["WHT"].data.any()
+        assert hdus["WHT"].verify_datasum() == 1
+
+
+def test_a_writer_that_is_not_finished_leaves_nothing(tmp_path: Path, make_case: Any) -> None:
+    case = make_case()
+    arguments = (tmp_path, case.layer, case.grid, case.parameters, case.mosaic.chips)
+    with pytest.raises(ValueError, match="finish"), LayerWriter(*arguments) as writer:
+        writer.write_rows(0, case.mosaic.science, case.mosaic.weight, None)
+    with pytest.raises(ValueError, match="not open"):
+        LayerWriter(*arguments).write_rows(0, case.mosaic.science, case.mosaic.weight, None)
+    assert products_in(tmp_path) == []

@@ -237,26 +237,24 @@ def test_an_unforeseen_error_in_one_layer_is_told_with_its_traceback(tiny_exposu
 
 
 def test_an_interruption_goes_through_and_leaves_nothing_half_written(tiny_exposures, tmp_path, monkeypatch):
-    import multivisit.products.writer as writer
+    from multivisit.products.fits_stream import FitsStream
 
-    def interrupted(stream, units):
-        stream.write(b"SIMPLE")
+    def interrupted(self, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writer, "write_units", interrupted)
+    monkeypatch.setattr(FitsStream, "write_rows", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(RunOptions(inputs=tuple(tiny_exposures), output_folder=tmp_path / "out"))
     assert names_in(tmp_path / "out") == set()
 
 
 def test_a_full_disk_is_the_published_code_and_leaves_no_half_product(tiny_exposures, tmp_path, monkeypatch):
-    import multivisit.products.writer as writer
+    from multivisit.products.fits_stream import FitsStream
 
-    def full(stream, units):
-        stream.write(b"SIMPLE")
+    def full(self, *arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "write_units", full)
+    monkeypatch.setattr(FitsStream, "write_rows", full)
     result = run(RunOptions(inputs=tuple(tiny_exposures), output_folder=tmp_path / "out"))
     assert result.return_code == ReturnCode.KEYWORD_UPDATE_PROBLEM
     assert all("No space left" in layer.reason for layer in result.layers)

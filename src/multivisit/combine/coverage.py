@@ -8,6 +8,7 @@ equal coverage.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MosaicStatistics", "PixelRuns", "mosaic_statistics", "polygon_runs"]
+__all__ = ["MosaicStatistics", "ObservedWeights", "PixelRuns", "mosaic_statistics", "polygon_runs"]
 
 _CHUNK_PIXELS = 1_000_000
 _HALF_BITS = 16
@@ -105,13 +106,8 @@ def polygon_runs(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[in
     return PixelRuns(runs.row[filled], runs.start[filled], runs.stop[filled])
 
 
-def mosaic_statistics(
-    runs: Sequence[PixelRuns],
-    exposure_times: Sequence[float],
-    weight: NDArray[np.float32],
-    cell_pixels: int,
-) -> MosaicStatistics:
-    """Measure the statistics that products publish.
+class ObservedWeights:
+    """Collects the weights of observed pixels from rows in any order and any thread, for mean and median.
 
     Parameters
     ----------
@@ -119,34 +115,123 @@ def mosaic_statistics(
         Pixels that each chip covers.
     exposure_times : sequence of float
         Exposure time of each chip, s.
-    weight : ndarray of float32
-        Weight plane.
+    width : int
+        Columns of the mosaic.
+    """
+
+    def __init__(self, runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int) -> None:
+        self.segments = _segments(runs, exposure_times, width)
+        self._width = width
+        self._sums: dict[tuple[int, int], float] = {}
+        self._upper = np.zeros(1 << _HALF_BITS, dtype=np.int64)
+        self._lock = threading.Lock()
+
+    def add_rows(self, first_row: int, weight: NDArray[np.float32]) -> None:
+        """Count the weights of some whole rows.
+
+        Parameters
+        ----------
+        first_row : int
+            First row.
+        weight : ndarray of float32
+            Their weights, shape (rows, columns).
+        """
+        values = self._values(first_row, weight)
+        total = float(values.sum(dtype=np.float64))
+        histogram = _upper_histogram(values)
+        with self._lock:
+            self._sums[first_row, first_row + len(weight)] = total
+            self._upper += histogram
+
+    def add_all(self, read_weight: Callable[[int, int], NDArray[np.float32]], like: ObservedWeights) -> None:
+        """Count all rows in the pieces in which another one has counted them: sums do not depend on it then.
+
+        Parameters
+        ----------
+        read_weight : callable
+            Gives the weights of rows from a first to a last one, the last excluded.
+        like : ObservedWeights
+            The other one.
+        """
+        for first, last in sorted(like._sums):
+            self.add_rows(first, read_weight(first, last))
+
+    def mean(self) -> float:
+        """Give the mean weight."""
+        return math.fsum(self._sums.values()) / int(self.segments.length.sum())
+
+    def median(self, read_weight: Callable[[int, int], NDArray[np.float32]]) -> float:
+        """Give the exact median weight.
+
+        Parameters
+        ----------
+        read_weight : callable
+            Gives the weights of rows from a first to a last one, the last excluded.
+
+        Returns
+        -------
+        float
+            The median.
+        """
+
+        def chunks() -> Iterator[NDArray[np.float32]]:
+            rows = max(1, _CHUNK_PIXELS // self._width)
+            observed = np.unique(self.segments.start // (self._width * rows)) * rows
+            for first in observed.tolist():
+                yield self._values(first, read_weight(first, first + rows))
+
+        return _median_of_chunks(chunks, int(self.segments.length.sum()), self._upper)
+
+    def _values(self, first_row: int, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the observed pixels out of some rows."""
+        segments = self.segments
+        offset = first_row * self._width
+        inside = slice(*np.searchsorted(segments.start, [offset, offset + weight.size]))
+        starts = segments.start[inside] - offset
+        stops = starts + segments.length[inside]
+        if not len(starts):
+            return np.empty(0, dtype=np.float32)
+        # Segments that touch are read as one.
+        breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
+        flat = weight.reshape(-1)
+        first, last = starts[np.append(0, breaks)], stops[np.append(breaks, len(starts)) - 1]
+        return np.concatenate([flat[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+
+
+def mosaic_statistics(
+    weights: ObservedWeights,
+    read_weight: Callable[[int, int], NDArray[np.float32]],
+    cell_pixels: int,
+) -> MosaicStatistics:
+    """Measure the statistics that products publish.
+
+    Parameters
+    ----------
+    weights : ObservedWeights
+        What the chips cover; the weights of all rows have been added.
+    read_weight : callable
+        Gives the weights of rows from a first to a last one, the last excluded.
     cell_pixels : int
-        Number of pixels of the whole sky cell, of which the weight plane may be a part.
+        Number of pixels of the whole sky cell, of which the mosaic may be a part.
 
     Returns
     -------
     MosaicStatistics
         All 0 where nothing is observed.
     """
-    segments = _segments(runs, exposure_times, weight.shape[1])
+    segments = weights.segments
     length, number, time = segments.length, segments.number, segments.time
     n_observed = int(length.sum())
     if n_observed == 0:
         return MosaicStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-
-    def weights() -> Iterator[NDArray[np.float32]]:
-        return _observed_values(segments, weight)
-
-    total = sum(float(values.sum(dtype=np.float64)) for values in weights())
     return MosaicStatistics(
         observed_fraction=n_observed / cell_pixels,
         mean_exposure_time=float((time * length).sum()) / n_observed,
         median_exposure_time=_median_of_counted(time, length),
         mean_exposures=float((number * length).sum()) / n_observed,
         median_exposures=_median_of_counted(number, length),
-        mean_weight=total / n_observed,
-        median_weight=_median_of_chunks(weights, n_observed),
+        mean_weight=weights.mean(),
+        median_weight=weights.median(read_weight),
     )
 
 
@@ -192,19 +277,9 @@ def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -
     return float(0.5 * (low + high))
 
 
-def _observed_values(segments: _Segments, plane: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Give the values of the observed pixels in chunks of about a million."""
-    flat = plane.ravel()
-    # Segments that touch are read as one.
-    breaks = np.flatnonzero(segments.start[1:] != segments.start[:-1] + segments.length[:-1]) + 1
-    first = segments.start[np.append(0, breaks)]
-    last = (segments.start + segments.length)[np.append(breaks, len(segments.start)) - 1]
-    chunk = np.cumsum(last - first) // _CHUNK_PIXELS
-    for one in np.split(np.arange(len(first)), np.flatnonzero(np.diff(chunk)) + 1):
-        yield np.concatenate([flat[first[k] : last[k]] for k in one])
-
-
-def _median_of_chunks(chunks: Callable[[], Iterator[NDArray[np.float32]]], n: int) -> float:
+def _median_of_chunks(
+    chunks: Callable[[], Iterator[NDArray[np.float32]]], n: int, upper: NDArray[np.int64]
+) -> float:
     """Exact median of float32 values that come in chunks: histograms of the upper, then of the lower 16 bits.
 
     Parameters
@@ -213,15 +288,14 @@ def _median_of_chunks(chunks: Callable[[], Iterator[NDArray[np.float32]]], n: in
         Starts the chunks anew.
     n : int
         Number of values in all chunks.
+    upper : ndarray of int64
+        Histogram of the values' upper bits (`_upper_histogram`).
 
     Returns
     -------
     float
         The median.
     """
-    upper = np.zeros(1 << _HALF_BITS, dtype=np.int64)
-    for values in chunks():
-        upper += np.bincount(_ordered_bits(values) >> _HALF_BITS, minlength=len(upper))
     reached = np.cumsum(upper)
     ranks = ((n - 1) // 2, n // 2)
     bins = [int(np.searchsorted(reached, rank, side="right")) for rank in ranks]
@@ -236,6 +310,15 @@ def _median_of_chunks(chunks: Callable[[], Iterator[NDArray[np.float32]]], n: in
         for b, rank in zip(bins, ranks, strict=True)
     ]
     return 0.5 * sum(_float_of_bits(bits) for bits in found)
+
+
+def _upper_histogram(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Count values by the upper half of their ordered bits."""
+    histogram = np.zeros(1 << _HALF_BITS, dtype=np.int64)
+    for first in range(0, len(values), _CHUNK_PIXELS):
+        bits = _ordered_bits(values[first : first + _CHUNK_PIXELS])
+        histogram += np.bincount(bits >> _HALF_BITS, minlength=len(histogram))
+    return histogram
 
 
 def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:

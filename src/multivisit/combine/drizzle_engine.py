@@ -7,7 +7,9 @@ Another engine takes its place by offering what `Engine` asks for. An engine own
 from __future__ import annotations
 
 import math
+import threading
 import warnings
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +17,8 @@ import numpy as np
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
     from multivisit.exposures.pixel_map import PixelMap
@@ -26,6 +30,9 @@ KERNELS = ("square", "point", "turbo", "gaussian", "lanczos2", "lanczos3")
 
 _REACH = {"square": 1.0, "point": 1.0, "turbo": 1.0, "gaussian": 3.0, "lanczos2": 3.0, "lanczos3": 4.0}
 """Farthest that a pixel's flux goes from its centre, in input pixels."""
+
+_LOSSY = frozenset({"gaussian", "lanczos2", "lanczos3"})
+_FILTERS_LOCK = threading.Lock()
 
 _BLOCK_ROWS = 256
 _HALO = 2
@@ -264,11 +271,7 @@ class DrizzleEngine:
         weights[inner] = weight
         coordinates[0, 0] = np.nan
         plane, bit = divmod(chip_number, _CONTEXT_BITS)
-        with warnings.catch_warnings():
-            if self._kernel in ("gaussian", "lanczos2", "lanczos3"):
-                # A warning for each block that these kernels do not conserve flux; the documentation says
-                # so once.
-                warnings.simplefilter("ignore")
+        with _flux_warnings_off() if self._kernel in _LOSSY else nullcontext():
             cdrizzle.tdriz(
                 input=data,
                 weights=weights,
@@ -291,6 +294,17 @@ class DrizzleEngine:
                 fillstr="INDEF",
                 fillstr2="INDEF",
             )
+
+
+@contextmanager
+def _flux_warnings_off() -> Iterator[None]:
+    """Suppress a warning for each block that these kernels do not conserve flux; the documentation says so.
+
+    Filters of warnings belong to the whole process: one thread at a time may change them.
+    """
+    with _FILTERS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _span(flags: NDArray[Any]) -> slice:

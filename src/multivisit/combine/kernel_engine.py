@@ -30,7 +30,7 @@ __all__ = [
     "PolynomialMap",
     "WindowSums",
     "add_chip_to_rows",
-    "make_engine",
+    "engine_of_kernel",
 ]
 
 FAST_KERNELS = ("square", "point", "turbo")
@@ -323,7 +323,7 @@ class KernelEngine:
         return self._window.finish(fill_value)
 
 
-def make_engine(
+def engine_of_kernel(
     shape: tuple[int, int],
     *,
     origin: tuple[int, int] = (0, 0),

@@ -1,29 +1,32 @@
 """The mosaic of one layer: all exposures of one detector and filter on the grid of a sky cell.
 
 ``prepare_layer`` finds where the chips fall, measures the sky and collects the static masks;
-``drizzle_chips`` feeds the chips one by one into an engine that owns the grid or a part of it;
-``combine_layer`` does the whole.
+``combine_strips`` combines the chips strip by strip and hands the finished rows on;
+``combine_layer`` does the whole and gives the planes.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.coverage import MosaicStatistics, PixelRuns, mosaic_statistics, polygon_runs
-from multivisit.combine.kernel_engine import make_engine
+from multivisit.combine.chip_cache import ChipPixels
+from multivisit.combine.coverage import (
+    MosaicStatistics,
+    ObservedWeights,
+    PixelRuns,
+    mosaic_statistics,
+    polygon_runs,
+)
+from multivisit.combine.engines import context_planes
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import SkyStatistic, patch_spacing
-from multivisit.combine.weights import (
-    StaticMasks,
-    blank_unweighted,
-    exposure_weights,
-    good_pixel_mask,
-    weight_per_pixel,
-)
+from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
+from multivisit.combine.weights import StaticMasks, good_pixel_mask, weight_per_pixel
 from multivisit.errors import CombineError, MultivisitError
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import MultiPolygon, Polygon
 
-    from multivisit.combine.drizzle_engine import Engine
+    from multivisit.combine.strips import RowSink
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.exposures.pixel_map import PixelMap
     from multivisit.plan.parameters import CombinationParameters
@@ -44,10 +47,11 @@ __all__ = [
     "ChipRecord",
     "LayerMosaic",
     "MosaicStatistics",
+    "MosaicSummary",
     "PreparedChip",
     "PreparedLayer",
     "combine_layer",
-    "drizzle_chips",
+    "combine_strips",
     "prepare_layer",
 ]
 
@@ -55,7 +59,7 @@ _LOG = logging.getLogger(__name__)
 
 # Areas below this are rounding noise of outlines that only touch the grid, in square pixels.
 _SMALLEST_AREA = 1e-5
-_SCALE_ROWS = 256
+_BLOCK_ROWS = 256
 _EVERY_FLAG = np.array([0xFFFF], dtype=np.int32)
 _RUN_FIELDS = ("row", "start", "stop")
 
@@ -99,6 +103,17 @@ class ChipRecord:
 
     n_used: int
     """Number of those whose centres fall in the output grid."""
+
+
+@dataclass(frozen=True)
+class MosaicSummary:
+    """How the planes of a layer came about, without the planes."""
+
+    chips: tuple[ChipRecord, ...]
+    """One record a chip, in the order of combination."""
+
+    statistics: MosaicStatistics
+    """Statistics over the observed pixels."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +185,80 @@ class PreparedLayer:
     static_masks: StaticMasks | None = field(repr=False)
     """Static masks; None where they are off."""
 
+    def expected_records(self) -> tuple[ChipRecord, ...]:
+        """Give the records as far as they are known before combination.
+
+        Returns
+        -------
+        tuple of ChipRecord
+            Chips that overlap the grid count as used, with one pixel.
+        """
+        return tuple(self._expected_record(item) for item in self.chips)
+
+    def covered(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Tell which rows and which columns of the grid some chip covers.
+
+        Returns
+        -------
+        rows, columns : ndarray of bool
+            Shapes (ny,) and (nx,).
+        """
+        rows = np.zeros(self.grid.shape[0], dtype=bool)
+        steps = np.zeros(self.grid.shape[1] + 1, dtype=np.int64)
+        for item in self.chips:
+            rows[item.runs.row] = True
+            np.add.at(steps, item.runs.start, 1)
+            np.add.at(steps, item.runs.stop, -1)
+        return rows, np.cumsum(steps)[:-1] > 0
+
+    def _expected_record(self, item: PreparedChip) -> ChipRecord:
+        level, measured, group = _sky_of(self, item)
+        return ChipRecord(
+            filename=item.exposure.filename,
+            rootname=item.chip.rootname,
+            extver=item.chip.extver,
+            chip_id=item.chip.chip_id,
+            exposure_time=item.chip.exposure_time,
+            in_grid=item.in_grid,
+            sky_level=level,
+            sky_measured=measured,
+            sky_group=group,
+            n_static=0,
+            n_good_pixels=int(item.in_grid),
+            n_used=int(item.in_grid),
+        )
+
+    def sweep_plan(self, parameters: CombinationParameters) -> SweepPlan:
+        """Divide the work into strips.
+
+        Parameters
+        ----------
+        parameters : CombinationParameters
+            How to combine.
+
+        Returns
+        -------
+        SweepPlan
+            Strips, the chips that they need, and the memory that they take.
+        """
+        chips = [
+            SweepChip(number, item.chip.shape, item.pixel_map, self.grid.scale / item.chip.nominal_scale)
+            for number, item in enumerate(self.chips)
+            if item.in_grid and item.pixel_map is not None
+        ]
+        return SweepPlan(self.grid.shape, chips, len(self.chips) if parameters.context else 0)
+
 
 def combine_layer(
     members: Sequence[Exposure],
     grid: OutputGrid,
     parameters: CombinationParameters,
     *,
+    threads: int = 1,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> LayerMosaic:
-    """Combine the exposures of a layer.
+    """Combine the exposures of a layer and keep the whole mosaic in memory.
 
     Parameters
     ----------
@@ -188,8 +268,10 @@ def combine_layer(
         Output grid: a sky cell or a part of it.
     parameters : CombinationParameters
         How to combine.
+    threads, memory : int, optional
+        See `combine_strips`; the mosaic's own planes come on top of the memory.
     progress : callable, optional
-        Called with a message, the number of steps done and their total number, a step being a chip read.
+        Called with a message, the number of steps done and their total number, a step being a chip.
 
     Returns
     -------
@@ -200,33 +282,39 @@ def combine_layer(
     ------
     CombineError
         If a chip cannot be read or mapped, no exposure falls in the grid, or no good pixel does.
+    ParameterError
+        If the parameters are impossible, or the memory is not enough.
     """
-    n_chips = sum(len(exposure.chips) for exposure in members)
-    engine = make_engine(
-        grid.shape,
-        kernel=parameters.final_kernel,
-        pixfrac=parameters.final_pixfrac,
-        context_chips=n_chips if parameters.context else 0,
-    )
     layer = prepare_layer(members, grid, parameters, progress=progress)
-    records = drizzle_chips(layer, engine, parameters, progress=progress)
-    fill_value = np.nan if parameters.final_fillval is None else float(parameters.final_fillval)
-    science, weight = engine.finish(fill_value)
-    if not weight.any():
-        raise CombineError(
-            f"{grid.sky_cell_id}: none of the {len(members)} exposures has a good pixel in the output grid "
-            f"(good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
-        )
-    # A chip without any good pixel adds neither depth nor time.
-    used = [chip for chip, record in zip(layer.chips, records, strict=True) if record.n_used]
-    if parameters.final_units == "counts":
-        total_time = sum({c.exposure_number: c.exposure.exposure_time for c in used}.values())
-        _scale_observed(science, weight, total_time)
-    rows, columns = grid.cell_shape or grid.shape
-    statistics = mosaic_statistics(
-        [c.runs for c in used], [c.chip.exposure_time for c in used], weight, rows * columns
-    )
-    return LayerMosaic(science, weight, engine.context, records, statistics)
+    planes = _Planes(grid.shape, context_planes(len(layer.chips)) if parameters.context else 0)
+    summary = combine_strips(layer, parameters, planes, threads=threads, memory=memory, progress=progress)
+    return LayerMosaic(planes.science, planes.weight, planes.context, summary.chips, summary.statistics)
+
+
+class _Planes:
+    """Takes rows into whole planes."""
+
+    def __init__(self, shape: tuple[int, int], n_context: int) -> None:
+        self.science = np.empty(shape, dtype=np.float32)
+        self.weight = np.empty(shape, dtype=np.float32)
+        self.context = np.empty((n_context, *shape), dtype=np.int32) if n_context else None
+
+    def write_rows(
+        self,
+        first_row: int,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        context: NDArray[np.int32] | None,
+    ) -> None:
+        """Copy some rows."""
+        rows = slice(first_row, first_row + len(science))
+        self.science[rows], self.weight[rows] = science, weight
+        if self.context is not None and context is not None:
+            self.context[:, rows] = context
+
+    def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Give some rows of the weight plane."""
+        return self.weight[first_row:last_row]
 
 
 def prepare_layer(
@@ -284,81 +372,181 @@ def prepare_layer(
     return PreparedLayer(grid, chips, None if meter is None else meter.levels(), static_masks)
 
 
-def drizzle_chips(
+def combine_strips(
     layer: PreparedLayer,
-    engine: Engine,
     parameters: CombinationParameters,
+    sink: RowSink,
     *,
+    threads: int = 1,
+    memory: int | None = None,
     progress: Progress | None = None,
-) -> tuple[ChipRecord, ...]:
-    """Feed the chips of a layer into an engine, in order.
+) -> MosaicSummary:
+    """Combine the chips of a layer strip by strip and hand the finished rows on.
+
+    Each chip is read when the first strip needs it. The results are the same, bit by bit, for any number of
+    threads and any memory.
 
     Parameters
     ----------
     layer : PreparedLayer
         The layer.
-    engine : Engine
-        What combines them.
     parameters : CombinationParameters
         How to combine.
+    sink : RowSink
+        Takes the rows, from several threads if there are any.
+    threads : int
+        Most threads that may run.
+    memory : int, optional
+        Bytes that strips and chips may take; None for no limit.
     progress : callable, optional
         See `combine_layer`.
 
     Returns
     -------
-    tuple of ChipRecord
-        One record a chip.
+    MosaicSummary
+        Records and statistics.
 
     Raises
     ------
     CombineError
-        If a chip cannot be read.
+        If a chip cannot be read, or no good pixel falls in the grid.
+    ParameterError
+        If the parameters are impossible, or the memory is not enough.
     """
     total = _number_of_steps(layer.chips, parameters)
-    records = []
+    done = itertools.count(total - len(layer.chips))
+    inside = [number for number, item in enumerate(layer.chips) if item.in_grid]
+    _report(progress, f"Drizzling {layer.chips[inside[0]].name}", next(done), total)
+    good_pixels: dict[int, tuple[int, int]] = {}
+
+    def load(number: int) -> ChipPixels:
+        pixels = _load_chip(layer, number, parameters)
+        n_good = int(np.count_nonzero(pixels.good)) if np.float32(pixels.weight) else 0
+        good_pixels[number] = (n_good, pixels.n_static)
+        return pixels
+
+    def tell(number: int) -> None:
+        step = next(done)
+        if step < total:
+            _report(progress, f"Drizzled {layer.chips[number].name}", step, total)
+
     for number, item in enumerate(layer.chips):
-        if item.in_grid:
-            _report(progress, f"Drizzling {item.name}", total - len(layer.chips) + number, total)
-        records.append(_drizzle_chip(layer, number, engine, parameters))
+        if not item.in_grid:
+            _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
+            tell(number)
+    weights = _observed_weights(layer.chips, inside, layer.grid)
+    n_used = run_sweep(
+        layer.sweep_plan(parameters),
+        parameters,
+        load,
+        _Counting(sink, weights),
+        science_factor=_science_factor(layer, inside, parameters),
+        threads=threads,
+        memory=memory,
+        on_chip=tell,
+    )
+    if not n_used.total():
+        n_exposures = len({item.exposure_number for item in layer.chips})
+        raise CombineError(
+            f"{layer.grid.sky_cell_id}: none of the {n_exposures} exposures has a good pixel in the output "
+            f"grid (good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
+        )
+    records = tuple(
+        replace(record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static)
+        for number, record in enumerate(layer.expected_records())
+        for n_good, n_static in (good_pixels.get(number, (0, 0)),)
+    )
+    statistics = _statistics(layer, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
-    return tuple(records)
+    return MosaicSummary(records, statistics)
 
 
-def _drizzle_chip(
-    layer: PreparedLayer, number: int, engine: Engine, parameters: CombinationParameters
-) -> ChipRecord:
-    """Mask, weigh and drizzle one chip with its sky taken off."""
+class _Counting:
+    """Counts the weights of rows on their way."""
+
+    def __init__(self, sink: RowSink, weights: ObservedWeights) -> None:
+        self._sink = sink
+        self._weights = weights
+
+    def write_rows(
+        self,
+        first_row: int,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        context: NDArray[np.int32] | None,
+    ) -> None:
+        """Count the weights and hand the rows on."""
+        self._weights.add_rows(first_row, weight)
+        self._sink.write_rows(first_row, science, weight, context)
+
+    def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Read rows back."""
+        return self._sink.read_weight(first_row, last_row)
+
+
+def _observed_weights(
+    chips: Sequence[PreparedChip], numbers: Sequence[int], grid: OutputGrid
+) -> ObservedWeights:
+    used = [chips[number] for number in numbers]
+    return ObservedWeights([c.runs for c in used], [c.chip.exposure_time for c in used], grid.shape[1])
+
+
+def _statistics(
+    layer: PreparedLayer, weights: ObservedWeights, used: list[int], counted: list[int], sink: RowSink
+) -> MosaicStatistics:
+    """Measure the statistics; a chip without any good pixel adds neither depth nor time."""
+    if used != counted:
+        again = _observed_weights(layer.chips, used, layer.grid)
+        again.add_all(sink.read_weight, weights)
+        weights = again
+    rows, columns = layer.grid.cell_shape or layer.grid.shape
+    return mosaic_statistics(weights, sink.read_weight, rows * columns)
+
+
+def _science_factor(layer: PreparedLayer, inside: Sequence[int], parameters: CombinationParameters) -> float:
+    """Give the factor from electrons/s to the units asked for: the exposures' total time for electrons."""
+    if parameters.final_units != "counts":
+        return 1.0
+    times: dict[int, float] = {}
+    for number in inside:
+        item = layer.chips[number]
+        if item.exposure_number not in times and _has_good_pixel(layer, number, parameters):
+            times[item.exposure_number] = item.exposure.exposure_time
+    return sum(times.values()) or 1.0
+
+
+def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> bool:
+    """Tell whether a chip has a pixel of weight whose centre falls in the grid."""
     item = layer.chips[number]
-    level, measured, group = _sky_of(layer, item)
-    n_static = n_good = n_used = 0
-    if item.in_grid:
-        science, data_quality = _read(item)
-        good = good_pixel_mask(data_quality, parameters.final_bits, science)
-        if data_quality.all() and good_pixel_mask(_EVERY_FLAG, parameters.final_bits).all():
-            # Where flags are let pass, a chip that is flagged all over still says nothing.
-            good[...] = False
-        if layer.static_masks is not None:
-            n_static = layer.static_masks.apply(item.signature, good)
-        weight = exposure_weights(good, weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl))
-        n_good = int(np.count_nonzero(weight))
-        blank_unweighted(science, weight)
-        science -= np.float32(level)
-        n_used = _add(engine, item, science, weight, layer.grid.scale / item.chip.nominal_scale, number)
-    else:
-        _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
-    return ChipRecord(
-        filename=item.exposure.filename,
-        rootname=item.chip.rootname,
-        extver=item.chip.extver,
-        chip_id=item.chip.chip_id,
-        exposure_time=item.chip.exposure_time,
-        in_grid=item.in_grid,
-        sky_level=level,
-        sky_measured=measured,
-        sky_group=group,
-        n_static=n_static,
-        n_good_pixels=n_good,
-        n_used=n_used,
+    good = _load_chip(layer, number, parameters).good
+    rows, columns = layer.grid.shape
+    for first in range(0, len(good), _BLOCK_ROWS):
+        block = good[first : first + _BLOCK_ROWS]
+        if item.pixel_map is not None and block.any():
+            u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(block)), -1, 0)[:, block]
+            if np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)):
+                return True
+    return False
+
+
+def _load_chip(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> ChipPixels:
+    """Read a chip, mask it and take its sky off."""
+    item = layer.chips[number]
+    science, data_quality = _read(item)
+    good = np.empty(science.shape, dtype=np.bool_)
+    for first in range(0, len(good), _BLOCK_ROWS):
+        # A block of rows at a time, so that no plane of intermediate results takes memory.
+        rows = slice(first, first + _BLOCK_ROWS)
+        good[rows] = good_pixel_mask(data_quality[rows], parameters.final_bits, science[rows])
+    if data_quality.all() and good_pixel_mask(_EVERY_FLAG, parameters.final_bits).all():
+        # Where flags are let pass, a chip that is flagged all over still says nothing.
+        good[...] = False
+    n_static = 0 if layer.static_masks is None else layer.static_masks.apply(item.signature, good)
+    # No NaN or infinity may spread from pixels of no weight.
+    science[~good] = 0.0
+    science -= np.float32(_sky_of(layer, item)[0])
+    return ChipPixels(
+        science, good, weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl), n_static
     )
 
 
@@ -469,22 +657,6 @@ def _read(item: PreparedChip) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         raise _chip_error(item.exposure, item.chip, error) from error
 
 
-def _add(
-    engine: Engine,
-    item: PreparedChip,
-    science: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    scale_ratio: float,
-    number: int,
-) -> int:
-    if item.pixel_map is None:
-        raise CombineError(f"{item.name}: has no pixel map though it overlaps the output grid.")
-    try:
-        return engine.add_chip(science, weight, item.pixel_map, scale_ratio, number)
-    except ValueError as error:
-        raise _chip_error(item.exposure, item.chip, error) from error
-
-
 def _chip_error(exposure: Exposure, chip: Chip, error: Exception) -> CombineError:
     return CombineError(
         f"{exposure.path}[SCI,{chip.extver}]: cannot be combined: {error} Mend the file or leave it out."
@@ -499,10 +671,3 @@ def _number_of_steps(chips: Sequence[PreparedChip], parameters: CombinationParam
 def _report(progress: Progress | None, message: str, done: int, total: int) -> None:
     if progress is not None:
         progress(message, done, total)
-
-
-def _scale_observed(science: NDArray[np.float32], weight: NDArray[np.float32], factor: float) -> None:
-    """Multiply the science plane where it has weight, in place."""
-    for first in range(0, science.shape[0], _SCALE_ROWS):
-        rows = slice(first, first + _SCALE_ROWS)
-        science[rows][weight[rows] != 0.0] *= np.float32(factor)

@@ -211,9 +211,12 @@ class Chip:
 
 
 def _scaled(image: NDArray[Any], factor: float) -> NDArray[np.float32]:
-    """Give an image times a factor; what float32 cannot hold becomes infinite without a warning."""
+    """Give an image times a factor, in its own memory if it is of float32 already.
+
+    What float32 cannot hold becomes infinite without a warning.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = np.array(image, dtype=np.float32, order="C")
+        scaled = np.asarray(image, dtype=np.float32, order="C")
         if factor != 1.0:
             scaled *= np.float32(factor)
     return scaled

@@ -1,12 +1,15 @@
-"""FITS written as a stream: whole headers first, then the pixels a block of rows at a time.
+"""FITS written as a stream: headers first, then the pixels, some rows at a time in any order.
 
 A plane of a sky cell holds 1.93 GB. It is turned to FITS's byte order, summed for DATASUM and written in
-blocks of a few megabytes, so that writing takes no second copy of it.
+blocks of a few megabytes, so that writing takes no copy of it, nor the whole of it at any time. Rows of zeros
+are not written at all: the file system keeps no blocks for them.
 """
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,15 +18,16 @@ import numpy as np
 from multivisit.products.checksum import EMPTY_CHECKSUM, add_sums, checksum_text, sum_bytes, sum_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from astropy.io import fits
     from numpy.typing import NDArray
 
-__all__ = ["FitsUnit", "write_units"]
+__all__ = ["FitsStream", "FitsUnit", "write_units"]
 
 _RECORD = 2880
 _BLOCK_BYTES = 8 * 1024 * 1024
+_TYPES = {-32: ">f4", 32: ">i4"}
 
 
 @dataclass(frozen=True)
@@ -38,67 +42,198 @@ class FitsUnit:
     two axes)."""
 
 
+@dataclass
+class _Image:
+    """Where an image stands in the file, and its sum so far."""
+
+    header_start: int
+    data_start: int
+    shape: tuple[int, ...]
+    bits: int
+    datasum: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.shape) * abs(self.bits) // 8 if self.shape else 0
+
+    @property
+    def end(self) -> int:
+        return self.data_start + self.n_bytes + -self.n_bytes % _RECORD
+
+
+class FitsStream:
+    """A FITS file whose images are written some rows at a time, in any order and from any thread.
+
+    Parameters
+    ----------
+    stream : binary file
+        Open for reading and writing, seekable, empty.
+    headers : sequence of Header
+        Headers of the images in the order of the file; one with NAXIS = 0 has no data. Their values may
+        change until `finish`, the shapes of the images may not.
+    """
+
+    def __init__(self, stream: BinaryIO, headers: Sequence[fits.Header]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._images = _layout(headers)
+        self._extend(self._images[-1].end)
+
+    def write_rows(self, number: int, rows: NDArray[Any], first_row: int = 0, plane: int = 0) -> None:
+        """Write some whole rows of an image; each row is to be written once.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image in the order of the file, from 0.
+        rows : ndarray
+            Pixels of 4 bytes each, any byte order, shape (rows, columns).
+        first_row : int
+            Number of the first row in the image, from 0.
+        plane : int
+            Number of the plane where the image is a cube.
+        """
+        if rows.dtype.itemsize != 4:
+            raise TypeError(f"pixels of type {rows.dtype} cannot be written: 4 bytes each are expected")
+        image = self._images[number]
+        step = max(1, _BLOCK_BYTES // max(1, rows.shape[-1] * 4))
+        for first in range(0, len(rows), step):
+            # A big-endian word has the value that the same pixel has in the machine's own order.
+            native = np.ascontiguousarray(rows[first : first + step], dtype=rows.dtype.newbyteorder("="))
+            total = sum_words(native.view(np.uint32))
+            if total == 0:
+                # Nothing but zeros, which is what the file holds where nothing was written.
+                continue
+            block = native.astype(native.dtype.newbyteorder(">"), copy=False)
+            with self._lock:
+                self._stream.seek(self._offset(image, plane, first_row + first))
+                self._stream.write(block.data)
+                image.datasum = add_sums(image.datasum, total)
+
+    def read_rows(self, number: int, first_row: int, last_row: int, plane: int = 0) -> NDArray[Any]:
+        """Read rows of an image back.
+
+        Parameters
+        ----------
+        number : int
+            Number of the image.
+        first_row, last_row : int
+            Rows, the last one excluded; those beyond the image are left out.
+        plane : int
+            Number of the plane where the image is a cube.
+
+        Returns
+        -------
+        ndarray
+            Pixels in the machine's own byte order.
+        """
+        image = self._images[number]
+        rows, columns = image.shape[-2:]
+        last_row = min(last_row, rows)
+        with self._lock:
+            self._stream.seek(self._offset(image, plane, first_row))
+            content = self._stream.read((last_row - first_row) * columns * 4)
+        pixels = np.frombuffer(content, dtype=_TYPES[image.bits]).reshape(-1, columns)
+        return pixels.astype(pixels.dtype.newbyteorder("="))
+
+    def finish(self, headers: Sequence[fits.Header], tables: Sequence[FitsUnit] = ()) -> None:
+        """Write the headers as they are in the end, and the tables behind the images.
+
+        Where a header has become longer or shorter than its place, the data behind it are moved.
+
+        Parameters
+        ----------
+        headers : sequence of Header
+            Headers of the same images, complete but for CHECKSUM and DATASUM.
+        tables : sequence of FitsUnit
+            Tables.
+        """
+        final = _layout(headers)
+        self._extend(max(self._images[-1].end, final[-1].end))
+        pairs = list(zip(self._images, final, strict=True))
+        # Those that move up from the last to the first, then those that move down: none is overwritten.
+        for old, new in reversed(pairs):
+            if new.data_start > old.data_start:
+                self._move(old.data_start, new.data_start, old.n_bytes)
+        for old, new in pairs:
+            if new.data_start < old.data_start:
+                self._move(old.data_start, new.data_start, old.n_bytes)
+        for (old, new), header in zip(pairs, headers, strict=True):
+            self._stream.seek(new.header_start)
+            self._stream.write(_with_sums(header, old.datasum))
+            self._stream.seek(new.data_start + new.n_bytes)
+            self._stream.write(bytes(-new.n_bytes % _RECORD))
+        self._stream.seek(final[-1].end)
+        for table in tables:
+            raw = b"" if table.data is None else np.ascontiguousarray(table.data).tobytes()
+            raw += bytes(-len(raw) % _RECORD)
+            self._stream.write(_with_sums(table.header, sum_bytes(raw)))
+            self._stream.write(raw)
+        self._stream.truncate()
+
+    def _offset(self, image: _Image, plane: int, row: int) -> int:
+        rows, columns = image.shape[-2:]
+        return image.data_start + (plane * rows + row) * columns * 4
+
+    def _extend(self, size: int) -> None:
+        """Make sure that the file has a size, without writing what lies in between."""
+        if self._stream.seek(0, os.SEEK_END) < size:
+            self._stream.seek(size - 1)
+            self._stream.write(b"\0")
+
+    def _move(self, source: int, target: int, n_bytes: int) -> None:
+        """Move bytes up or down, a block at a time, beginning at the end that is not overwritten."""
+        blocks = range(0, n_bytes, _BLOCK_BYTES)
+        for first in blocks if target < source else reversed(blocks):
+            self._stream.seek(source + first)
+            block = self._stream.read(min(_BLOCK_BYTES, n_bytes - first))
+            self._stream.seek(target + first)
+            self._stream.write(block)
+
+
 def write_units(stream: BinaryIO, units: Sequence[FitsUnit]) -> None:
     """Write header-data units one after another, each with CHECKSUM and DATASUM.
 
     Parameters
     ----------
     stream : binary file
-        Open for writing, seekable, at its start.
+        Open for reading and writing, seekable, empty.
     units : sequence of FitsUnit
-        The units in order; the headers are left as they are.
+        The units in order, tables behind all images; the headers are left as they are.
     """
-    for unit in units:
-        _write_unit(stream, unit)
+    tables = [unit for unit in units if unit.data is not None and unit.data.dtype == np.uint8]
+    images = list(units[: len(units) - len(tables)])
+    fits_stream = FitsStream(stream, [unit.header for unit in images])
+    for number, unit in enumerate(images):
+        if unit.data is not None:
+            planes = unit.data if unit.data.ndim > 2 else unit.data[np.newaxis]
+            for plane, pixels in enumerate(planes):
+                fits_stream.write_rows(number, pixels, plane=plane)
+    fits_stream.finish([unit.header for unit in images], tables)
 
 
-def _write_unit(stream: BinaryIO, unit: FitsUnit) -> None:
-    """Write one unit; its header is written again at the end, when the data's sum is known."""
-    header = unit.header.copy()
+def _layout(headers: Sequence[fits.Header]) -> list[_Image]:
+    """Find the places of the images in the file."""
+    images = []
+    start = 0
+    for header in headers:
+        shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(int(header["NAXIS"]), 0, -1))
+        data_start = start + len(_with_sums(header, 0))
+        images.append(_Image(start, data_start, shape, int(header["BITPIX"])))
+        start = images[-1].end
+    return images
+
+
+def _with_sums(header: fits.Header, datasum: int) -> bytes:
+    """The header as it stands in the file, CHECKSUM and DATASUM, END card and padding included."""
+    header = header.copy()
     header.set("CHECKSUM", EMPTY_CHECKSUM, "checksum of this header and its data")
-    header.set("DATASUM", "0", "checksum of the data alone")
-    start = stream.tell()
-    stream.write(_header_bytes(header))
-    datasum = 0 if unit.data is None else _write_data(stream, unit.data)
-    header.set("DATASUM", str(datasum))
-    header.set("CHECKSUM", checksum_text(add_sums(datasum, sum_bytes(_header_bytes(header)))))
-    end = stream.tell()
-    stream.seek(start)
-    stream.write(_header_bytes(header))
-    stream.seek(end, os.SEEK_SET)
+    header.set("DATASUM", str(datasum), "checksum of the data alone")
+    total = add_sums(datasum, sum_bytes(_header_bytes(header)))
+    header.set("CHECKSUM", checksum_text(total))
+    return _header_bytes(header)
 
 
 def _header_bytes(header: fits.Header) -> bytes:
-    """The header as it stands in the file, END card and padding included."""
+    """The header's cards as bytes, END card and padding included."""
     return str(header.tostring(sep="", endcard=True, padding=True)).encode("ascii")
-
-
-def _write_data(stream: BinaryIO, data: NDArray[Any]) -> int:
-    """Write data and its padding; return its sum."""
-    if data.dtype == np.uint8:
-        # Tables are small: their bytes, padded at once.
-        raw = np.ascontiguousarray(data).tobytes()
-        raw += bytes(-len(raw) % _RECORD)
-        stream.write(raw)
-        return sum_bytes(raw)
-    if data.dtype.itemsize != 4:
-        raise TypeError(f"pixels of type {data.dtype} cannot be written: 4 bytes each are expected")
-    total = 0
-    for block in _row_blocks(data):
-        # A big-endian word has the value that the same pixel has in the machine's own order.
-        native = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("="))
-        total = add_sums(total, sum_words(native.view(np.uint32)))
-        stream.write(native.astype(native.dtype.newbyteorder(">"), copy=False).data)
-    stream.write(bytes(-data.nbytes % _RECORD))
-    return total
-
-
-def _row_blocks(data: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Cut an image or cube into blocks of whole rows, in the order of the file."""
-    if data.ndim > 2:
-        for plane in data:
-            yield from _row_blocks(plane)
-        return
-    rows = max(1, _BLOCK_BYTES // max(1, data.shape[-1] * 4))
-    for first in range(0, data.shape[0], rows):
-        yield data[first : first + rows]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from multivisit.combine.mosaic import LayerMosaic
+    from multivisit.combine.mosaic import LayerMosaic, MosaicSummary
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
@@ -62,8 +62,8 @@ class ProductDescription:
     layer: Layer
     """The layer and its members."""
 
-    mosaic: LayerMosaic
-    """The combined pixels, with the records of the chips."""
+    mosaic: LayerMosaic | MosaicSummary
+    """The records of the chips, and the statistics."""
 
     grid: OutputGrid
     """The pixel grid."""

@@ -48,7 +48,7 @@ def science_header(product: ProductDescription) -> fits.Header:
     header = image_header(
         product,
         "SCI",
-        product.mosaic.science.shape,
+        product.grid.shape,
         bits=-32,
         cards=[
             ("BUNIT", units, "units of the pixels"),
@@ -80,7 +80,7 @@ def weight_header(product: ProductDescription) -> fits.Header:
     return image_header(
         product,
         "WHT",
-        product.mosaic.weight.shape,
+        product.grid.shape,
         bits=-32,
         cards=[
             ("BUNIT", "UNITLESS", "weights have no units"),

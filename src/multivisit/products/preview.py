@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.atomic import atomic_path
-from multivisit.products.stretch import PictureArea, block_mean, fill_small_holes, find_stretch, observed_area
+from multivisit.products.stretch import (
+    BlockMeans,
+    PictureArea,
+    fill_small_holes,
+    find_stretch,
+    observed_area,
+    reduction_factor,
+)
 
 if TYPE_CHECKING:
     import os
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
 
     Font = FreeTypeFont | ImageFont
 
-__all__ = ["MAXIMUM_SIZE", "compass_directions", "draw_preview", "scale_bar", "write_preview"]
+__all__ = ["MAXIMUM_SIZE", "PreviewMaker", "compass_directions", "draw_preview", "scale_bar", "write_preview"]
 
 MAXIMUM_SIZE = 1600
 """Pixels along the longer side of a picture, title and scale bar not counted."""
@@ -80,9 +87,7 @@ def write_preview(
     picture = draw_preview(
         science, grid, title=title, units=units, maximum_size=maximum_size, observed=observed
     )
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
-    return Path(path)
+    return _save(picture, path)
 
 
 def draw_preview(
@@ -121,13 +126,76 @@ def draw_preview(
     PIL.Image.Image
         RGB picture.
     """
+    has_data = np.isfinite(science) if observed is None else np.isfinite(science) & (observed != 0)
+    area = observed_area(has_data.any(axis=1), has_data.any(axis=0))
+    means = BlockMeans(grid.shape, reduction_factor(area.shape, maximum_size))
+    means.add_rows(0, science, observed)
+    return _draw(means, grid, title, units, maximum_size)
+
+
+class PreviewMaker:
+    """Makes the preview of a mosaic from its rows, in any order and any thread.
+
+    Parameters
+    ----------
+    grid : OutputGrid
+        Where the pixels are.
+    expected : tuple of int
+        Rows and columns of the part with data, as far as they are known before.
+    maximum_size : int, optional
+        Pixels along the longer side of the picture at most.
+    """
+
+    def __init__(self, grid: OutputGrid, expected: tuple[int, int], maximum_size: int = MAXIMUM_SIZE) -> None:
+        self._grid = grid
+        self._maximum_size = maximum_size
+        self._means = BlockMeans(grid.shape, reduction_factor(expected, maximum_size))
+
+    def add_rows(self, first_row: int, science: NDArray[Any], weight: NDArray[Any]) -> None:
+        """Add some whole rows, each row once.
+
+        Parameters
+        ----------
+        first_row : int
+            First row.
+        science, weight : ndarray
+            Pixels and weights, shape (rows, columns); there are no data where the weight is 0.
+        """
+        self._means.add_rows(first_row, science, weight)
+
+    def write(self, path: str | os.PathLike[str], *, title: str = "", units: str = "electrons/s") -> Path:
+        """Write the picture when all rows have been added.
+
+        Parameters
+        ----------
+        path, title, units
+            See `write_preview`.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        ProductError
+            If the file cannot be written; nothing is left then.
+        """
+        return _save(_draw(self._means, self._grid, title, units, self._maximum_size), path)
+
+
+def _save(picture: Image, path: str | os.PathLike[str]) -> Path:
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+    return Path(path)
+
+
+def _draw(block_means: BlockMeans, grid: OutputGrid, title: str, units: str, maximum_size: int) -> Image:
+    """Draw the picture of a mosaic from the means of its blocks."""
     from PIL import Image
 
-    area = observed_area(science, observed)
-    longest = max(area.shape)
-    reduction = max(1, math.ceil(longest / maximum_size))
-    enlargement = max(1, min(_LEAST_SIZE, maximum_size) // longest)
-    means = block_mean(science, area, reduction, observed)
+    means, area = block_means.means()
+    enlargement = max(1, min(_LEAST_SIZE, maximum_size) // max(area.shape))
     stretch = find_stretch(means)
     colours = _colours(stretch.brightness(fill_small_holes(means)))
     picture = Image.fromarray(colours)
@@ -135,7 +203,7 @@ def draw_preview(
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.NEAREST)
     limits = f"{stretch.black:.3g} to {stretch.white:.3g} {units}"
-    return _framed(picture, grid, area, grid.scale * reduction / enlargement, title, limits)
+    return _framed(picture, grid, area, grid.scale * block_means.factor / enlargement, title, limits)
 
 
 def _colours(brightness: NDArray[np.float32]) -> NDArray[np.uint8]:

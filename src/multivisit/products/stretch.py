@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["PictureArea", "Stretch", "block_mean", "fill_small_holes", "find_stretch", "observed_area"]
+__all__ = [
+    "BlockMeans",
+    "PictureArea",
+    "Stretch",
+    "fill_small_holes",
+    "find_stretch",
+    "observed_area",
+    "reduction_factor",
+]
 
-_BLOCK_PIXELS = 4 * 1024 * 1024
+_BLOCK_PIXELS = 1024 * 1024
 _MARGIN = 0.02
 _LARGEST_HOLE = 64
 _CLIPS = 8
@@ -41,30 +50,21 @@ class PictureArea:
     """Rows, columns."""
 
 
-def observed_area(science: NDArray[Any], observed: NDArray[Any] | None = None) -> PictureArea:
-    """Find the box around all pixels with data, with a small margin.
+def observed_area(rows: NDArray[np.bool_], columns: NDArray[np.bool_]) -> PictureArea:
+    """Give the box around all pixels with data, with a small margin.
 
     Parameters
     ----------
-    science : ndarray
-        Image, shape (ny, nx); NaN where there are no data.
-    observed : ndarray, optional
-        Anything but 0 where there are data, same shape: the weights.
+    rows, columns : ndarray of bool
+        Whether each row and each column of the image has a pixel with data.
 
     Returns
     -------
     PictureArea
         Part of the image; all of it if no pixel has data.
     """
-    ny, nx = science.shape
-    rows = np.zeros(ny, dtype=bool)
-    columns = np.zeros(nx, dtype=bool)
-    for first, block in _row_blocks(science, 1):
-        has_data = _has_data(block, None if observed is None else observed[first : first + len(block)])
-        rows[first : first + len(block)] = has_data.any(axis=1)
-        columns |= has_data.any(axis=0)
     if not rows.any():
-        return PictureArea(0, 0, (ny, nx))
+        return PictureArea(0, 0, (rows.size, columns.size))
     margin = 1 + int(_MARGIN * max(np.count_nonzero(rows), np.count_nonzero(columns)))
     first_row, end_row = _span(rows, margin)
     first_column, end_column = _span(columns, margin)
@@ -77,61 +77,133 @@ def _span(observed: NDArray[np.bool_], margin: int) -> tuple[int, int]:
     return max(0, int(places[0]) - margin), min(observed.size, int(places[-1]) + 1 + margin)
 
 
-def _has_data(science: NDArray[Any], observed: NDArray[Any] | None) -> NDArray[np.bool_]:
-    """Which pixels have data."""
-    finite: NDArray[np.bool_] = np.isfinite(science)
-    return finite if observed is None else finite & (observed != 0)
-
-
-def block_mean(
-    science: NDArray[Any], area: PictureArea, factor: int, observed: NDArray[Any] | None = None
-) -> NDArray[np.float32]:
-    """Average blocks of pixels, leaving out those without data.
+def reduction_factor(shape: tuple[int, int], maximum_size: int) -> int:
+    """Choose how many pixels of an area become one of its picture.
 
     Parameters
     ----------
-    science : ndarray
-        Image, shape (ny, nx).
-    area : PictureArea
-        The part of it to take.
-    factor : int
-        Pixels along a side of a block; the last blocks of a row or column may be smaller.
-    observed : ndarray, optional
-        As for `observed_area`.
+    shape : tuple of int
+        Rows and columns of the area.
+    maximum_size : int
+        Pixels along the longer side of the picture at most.
 
     Returns
     -------
-    ndarray of float32
-        Means, NaN where no pixel of a block has data.
+    int
+        Pixels along a side of the blocks.
     """
-    inside = (
-        slice(area.first_row, area.first_row + area.shape[0]),
-        slice(area.first_column, area.first_column + area.shape[1]),
-    )
-    part = science[inside]
-    part_observed = None if observed is None else observed[inside]
-    if factor == 1:
-        means = part.astype(np.float32)
-        means[~_has_data(means, part_observed)] = np.nan
-        return means
-    starts = np.arange(0, area.shape[1], factor)
-    means = np.full((-(-area.shape[0] // factor), starts.size), np.nan, dtype=np.float32)
-    for first, block in _row_blocks(part, factor):
-        seen = _has_data(block, None if part_observed is None else part_observed[first : first + len(block)])
-        rows = np.arange(0, len(block), factor)
-        values = np.where(seen, block, 0.0)
-        sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0, dtype=np.float64), starts, axis=1)
-        counts = np.add.reduceat(np.add.reduceat(seen, rows, axis=0, dtype=np.int64), starts, axis=1)
-        target = means[first // factor : first // factor + len(rows)]
-        np.divide(sums, counts, out=target, where=counts > 0, casting="unsafe")
-    return means
+    return max(1, -(-max(shape) // maximum_size))
 
 
-def _row_blocks(image: NDArray[Any], factor: int) -> Iterator[tuple[int, NDArray[Any]]]:
-    """First row and rows of pieces of an image, each a multiple of `factor` rows."""
-    rows = max(1, _BLOCK_PIXELS // max(1, image.shape[1]) // factor) * factor
-    for first in range(0, image.shape[0], rows):
-        yield first, image[first : first + rows]
+class BlockMeans:
+    """Averages square blocks of an image that comes some rows at a time, in any order and any thread.
+
+    Pixels without data (NaN, infinities, or those told) are left out. Blocks are counted from the image's
+    first pixel; the last ones of a row or column may be smaller.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image.
+    factor : int
+        Pixels along a side of a block.
+    """
+
+    def __init__(self, shape: tuple[int, int], factor: int) -> None:
+        self.shape = shape
+        self.factor = factor
+        blocks = (-(-shape[0] // factor), -(-shape[1] // factor))
+        # Rows that arrive apart add to a block in two parts at most, whose order changes nothing, as long as
+        # they are more than a block each.
+        self._sums = np.zeros(blocks)
+        self._counts = np.zeros(blocks, dtype=np.int32)
+        self._rows = np.zeros(shape[0], dtype=bool)
+        self._columns = np.zeros(shape[1], dtype=bool)
+        self._lock = threading.Lock()
+
+    def add_rows(self, first_row: int, science: NDArray[Any], observed: NDArray[Any] | None = None) -> None:
+        """Add some whole rows; each row is to be added once.
+
+        Parameters
+        ----------
+        first_row : int
+            First row.
+        science : ndarray
+            Pixels, shape (rows, columns).
+        observed : ndarray, optional
+            Anything but 0 where there are data, same shape: the weights.
+        """
+        for rows in _row_blocks(len(science), self.shape[1], first_row, self.factor):
+            has_data: NDArray[np.bool_] = np.isfinite(science[rows])
+            if observed is not None:
+                has_data &= observed[rows] != 0
+            self._add(first_row + rows.start, science[rows], has_data)
+
+    def area(self) -> PictureArea:
+        """Give the part of the image that has data, a small margin included."""
+        return observed_area(self._rows, self._columns)
+
+    def means(self) -> tuple[NDArray[np.float32], PictureArea]:
+        """Give the picture of the observed part.
+
+        Returns
+        -------
+        means : ndarray of float32
+            Means of the blocks, NaN where no pixel of a block has data.
+        area : PictureArea
+            The part of the image that they show: the observed part, in whole blocks.
+        """
+        area, factor = self.area(), self.factor
+        rows = slice(area.first_row // factor, -(-(area.first_row + area.shape[0]) // factor))
+        columns = slice(area.first_column // factor, -(-(area.first_column + area.shape[1]) // factor))
+        sums, counts = self._sums[rows, columns], self._counts[rows, columns]
+        means = np.full(sums.shape, np.nan, dtype=np.float32)
+        np.divide(sums, counts, out=means, where=counts > 0, casting="unsafe")
+        end_row = min(rows.stop * factor, self.shape[0])
+        end_column = min(columns.stop * factor, self.shape[1])
+        first_row, first_column = rows.start * factor, columns.start * factor
+        return means, PictureArea(first_row, first_column, (end_row - first_row, end_column - first_column))
+
+    def _add(self, first_row: int, block: NDArray[Any], observed: NDArray[np.bool_]) -> None:
+        """Add rows of not too many pixels."""
+        rows: NDArray[np.bool_] = np.any(observed, axis=1)
+        columns: NDArray[np.bool_] = np.any(observed, axis=0)
+        if not rows.any():
+            return
+        # Columns without data on both sides are not summed.
+        left = int(np.argmax(columns)) // self.factor * self.factor
+        right = len(columns) - int(np.argmax(columns[::-1]))
+        observed, block = observed[:, left:right], block[:, left:right]
+        values = np.where(observed, block, 0.0)
+        row_starts = np.maximum(
+            np.arange(first_row // self.factor * self.factor, first_row + len(block), self.factor)
+            - first_row,
+            0,
+        )
+        column_starts = np.arange(0, right - left, self.factor)
+        sums, counts = (
+            np.add.reduceat(np.add.reduceat(one, row_starts, axis=0, dtype=kind), column_starts, axis=1)
+            for one, kind in ((values, np.float64), (observed, np.int32))
+        )
+        at = (
+            slice(first_row // self.factor, first_row // self.factor + len(row_starts)),
+            slice(left // self.factor, left // self.factor + len(column_starts)),
+        )
+        with self._lock:
+            self._sums[at] += sums
+            self._counts[at] += counts
+            self._rows[first_row : first_row + len(rows)] |= rows
+            self._columns |= columns
+
+
+def _row_blocks(n_rows: int, width: int, first_row: int, factor: int) -> Iterator[slice]:
+    """Cut rows that begin at a row of an image into pieces, at rows that are multiples of the factor."""
+    step = max(1, _BLOCK_PIXELS // max(1, width) // factor) * factor
+    start = 0
+    while start < n_rows:
+        stop = min(((first_row + start) // step + 1) * step - first_row, n_rows)
+        yield slice(start, stop)
+        start = stop
 
 
 def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:

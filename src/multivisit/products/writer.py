@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from multivisit.atomic import atomic_path
-from multivisit.products.fits_stream import FitsUnit, write_units
+from multivisit.combine.mosaic import MosaicStatistics, MosaicSummary
+from multivisit.products.fits_stream import FitsStream
 from multivisit.products.header import (
     ProductDescription,
     primary_header,
@@ -21,16 +24,24 @@ from multivisit.products.members import combined_chips, combined_photometry, wcs
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+    from types import TracebackType
 
-    from multivisit.combine.mosaic import LayerMosaic
+    import numpy as np
+    from astropy.io import fits
+    from numpy.typing import NDArray
+
+    from multivisit.combine.mosaic import ChipRecord, LayerMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.products.members import CombinedChip
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["product_s_region", "write_layer"]
+__all__ = ["LayerWriter", "product_s_region", "write_layer"]
 
 log = logging.getLogger(__name__)
+
+_SCIENCE, _WEIGHT, _CONTEXT = 1, 2, 3
+_NO_STATISTICS = MosaicStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def write_layer(
@@ -76,50 +87,187 @@ def write_layer(
         If the file cannot be written (no such folder, not writable, disk full); nothing is left then. Or if
         the mosaic has other chips or another shape than the layer and the grid.
     """
-    path = Path(folder) / layer.product_filename
-    product = ProductDescription(
-        layer=layer,
-        mosaic=mosaic,
-        grid=grid,
-        parameters=parameters,
-        written=written or datetime.datetime.now(datetime.UTC).date(),
-        s_region=product_s_region(combined_chips(layer, mosaic.chips), grid)
-        if s_region is None
-        else s_region,
-        history=tuple(history),
+    _check_shapes(Path(folder) / layer.product_filename, mosaic, grid)
+    planes = 0 if mosaic.context is None else math.prod(mosaic.context.shape[:-2])
+    writer = LayerWriter(
+        folder,
+        layer,
+        grid,
+        parameters,
+        mosaic.chips,
+        context_planes=planes,
+        history=history,
+        s_region=s_region,
+        written=written,
     )
-    _check_shapes(path, product)
-    units = product_units(product)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        write_units(stream, units)
-    _warn(product)
-    return path
+    with writer:
+        writer.write_rows(0, mosaic.science, mosaic.weight, mosaic.context)
+        return writer.finish(mosaic)
 
 
-def product_units(product: ProductDescription) -> list[FitsUnit]:
-    """Make the header-data units of a product.
+class LayerWriter:
+    """Writes the mosaic of a layer row by row, in any order and from any thread, as one FITS file.
+
+    A context manager: the file takes its place when the block ends after `finish`; when it ends by an
+    exception nothing is left. The bytes are those that `write_layer` gives for the whole mosaic.
 
     Parameters
     ----------
-    product : ProductDescription
-        What the file will hold.
+    folder, layer, grid, parameters, history, s_region, written
+        See `write_layer`.
+    expected : sequence of ChipRecord
+        The records of the chips as far as they are known. Space for the headers is left by them; where it
+        turns out too small or too large, the data are moved in the end.
+    context_planes : int
+        Number of planes of CTX; 0 for no CTX.
 
-    Returns
-    -------
-    list of FitsUnit
-        PRIMARY, SCI, WHT, CTX where there is one, HDRTAB; the pixels are the mosaic's own arrays.
+    Raises
+    ------
+    ProductError
+        Out of the block: see `write_layer`.
     """
-    mosaic = product.mosaic
-    extensions = [
-        FitsUnit(science_header(product), mosaic.science),
-        FitsUnit(weight_header(product), mosaic.weight),
-    ]
-    if mosaic.context is not None:
-        extensions.append(
-            FitsUnit(image_header(product, "CTX", mosaic.context.shape, bits=32), mosaic.context)
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        layer: Layer,
+        grid: OutputGrid,
+        parameters: CombinationParameters,
+        expected: Sequence[ChipRecord],
+        *,
+        context_planes: int = 0,
+        history: Sequence[str] = (),
+        s_region: str | None = None,
+        written: datetime.date | None = None,
+    ) -> None:
+        self.path = Path(folder) / layer.product_filename
+        self._layer = layer
+        self._grid = grid
+        self._parameters = parameters
+        self._planes = context_planes
+        self._history = tuple(history)
+        self._s_region = s_region
+        self._written = written or datetime.datetime.now(datetime.UTC).date()
+        self._expected = MosaicSummary(tuple(expected), _NO_STATISTICS)
+        self._s_regions: dict[tuple[bool, ...], str] = {}
+        self._exit = contextlib.ExitStack()
+        self._fits: FitsStream | None = None
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        """Make the temporary file and lay it out."""
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            self._stream = stack.enter_context(temporary.open("w+b"))
+            self._fits = FitsStream(self._stream, self._headers(self._describe(self._expected)))
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Give the file its name, or remove it."""
+        if kind is None and not self._finished:
+            self._exit.push(_raise_unfinished)
+        return self._exit.__exit__(kind, error, traceback)
+
+    def write_rows(
+        self,
+        first_row: int,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        context: NDArray[np.int32] | None,
+    ) -> None:
+        """Write some whole rows; each row once.
+
+        Parameters
+        ----------
+        first_row : int
+            First row, from 0.
+        science, weight : ndarray of float32
+            Shape (rows, columns).
+        context : ndarray of int32, optional
+            Shape (planes, rows, columns), or (rows, columns) where there is one plane.
+        """
+        self._open.write_rows(_SCIENCE, science, first_row)
+        self._open.write_rows(_WEIGHT, weight, first_row)
+        if context is not None:
+            for plane, rows in enumerate(context.reshape(-1, *context.shape[-2:])):
+                self._open.write_rows(_CONTEXT, rows, first_row, plane)
+
+    def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Read weights back.
+
+        Parameters
+        ----------
+        first_row, last_row : int
+            Rows, the last one excluded.
+
+        Returns
+        -------
+        ndarray of float32
+            Shape (rows, columns).
+        """
+        return self._open.read_rows(_WEIGHT, first_row, last_row)
+
+    def finish(self, mosaic: LayerMosaic | MosaicSummary) -> Path:
+        """Write the headers and HDRTAB, when all rows have been written.
+
+        Parameters
+        ----------
+        mosaic : LayerMosaic or MosaicSummary
+            Records of the same chips, in the same order, and the statistics.
+
+        Returns
+        -------
+        pathlib.Path
+            The file that there will be at the end of the block.
+        """
+        product = self._describe(mosaic)
+        self._open.finish(self._headers(product), [header_table(product.layer, product.chips)])
+        self._finished = True
+        _warn(product)
+        return self.path
+
+    @property
+    def _open(self) -> FitsStream:
+        if self._fits is None:
+            raise ValueError(f"{self.path} is not open: use the writer in a with statement.")
+        return self._fits
+
+    def _describe(self, mosaic: LayerMosaic | MosaicSummary) -> ProductDescription:
+        return ProductDescription(
+            layer=self._layer,
+            mosaic=mosaic,
+            grid=self._grid,
+            parameters=self._parameters,
+            written=self._written,
+            s_region=self._region(mosaic),
+            history=self._history,
         )
-    extensions.append(header_table(product.layer, product.chips))
-    return [FitsUnit(primary_header(product, len(extensions))), *extensions]
+
+    def _region(self, mosaic: LayerMosaic | MosaicSummary) -> str:
+        """The footprint, made once for the same chips."""
+        if self._s_region is not None:
+            return self._s_region
+        used = tuple(bool(record.n_used) for record in mosaic.chips)
+        if used not in self._s_regions:
+            self._s_regions[used] = product_s_region(combined_chips(self._layer, mosaic.chips), self._grid)
+        return self._s_regions[used]
+
+    def _headers(self, product: ProductDescription) -> list[fits.Header]:
+        """The headers of PRIMARY, SCI, WHT, and CTX where there is one."""
+        images = [science_header(product), weight_header(product)]
+        if self._planes:
+            images.append(image_header(product, "CTX", (self._planes, *self._grid.shape), bits=32))
+        return [primary_header(product, len(images) + 1), *images]
+
+
+def _raise_unfinished(kind: object, error: object, traceback: object) -> None:
+    raise ValueError("The rows were written but not the final headers: finish() was not called.")
 
 
 def product_s_region(chips: Sequence[CombinedChip], grid: OutputGrid) -> str:
@@ -142,18 +290,17 @@ def product_s_region(chips: Sequence[CombinedChip], grid: OutputGrid) -> str:
     return s_region([chip.chip.outline() for chip in chips if chip.record.n_used], grid)
 
 
-def _check_shapes(path: Path, product: ProductDescription) -> None:
+def _check_shapes(path: Path, mosaic: LayerMosaic, grid: OutputGrid) -> None:
     """Refuse pixels that are not the grid's."""
     from multivisit.errors import ProductError
 
-    mosaic = product.mosaic
     planes = {"SCI": mosaic.science.shape, "WHT": mosaic.weight.shape}
     if mosaic.context is not None:
         planes["CTX"] = mosaic.context.shape[-2:]
     for name, shape in planes.items():
-        if shape != product.grid.shape:
+        if shape != grid.shape:
             raise ProductError(
-                f"{path}[{name}]: the mosaic is {shape}, the grid {product.grid.shape} (rows, columns): "
+                f"{path}[{name}]: the mosaic is {shape}, the grid {grid.shape} (rows, columns): "
                 "expected the same"
             )
 

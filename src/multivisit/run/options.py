@@ -85,6 +85,13 @@ class RunOptions:
     previews: bool = True
     """Write a PNG preview beside each product."""
 
+    threads: int | None = None
+    """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""
+
+    memory: int | None = None
+    """Bytes that the run's process may take at most (default: half of what is free when it starts).
+    Results do not depend on it."""
+
     log_level: int = 20
     """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""
 

@@ -17,6 +17,7 @@ from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.progress import NoProgress, Progress
 from multivisit.run.records import prepare_folder, write_records, write_trailer
 from multivisit.run.report import chip_in_words, options_in_words
+from multivisit.run.resources import with_resources
 from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     ------
     PollerError, MissingFileError, SkyCellError, ProductError
         The input cannot be used at all, or the output folder cannot be written.
+    ParameterError
+        Fewer threads than one or less memory than a run needs are allowed.
     """
     progress = progress or NoProgress()
     started = time.perf_counter()
@@ -112,6 +115,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         log.info("multivisit %s, Python %s", __version__, platform.python_version())
         for line in options_in_words(options):
             log.info("%s", line)
+        options = with_resources(options)
+        log.info("%d threads, at most %d MiB of memory", options.threads, (options.memory or 0) >> 20)
         plan = plan_run(options, progress)
         prepare_folder(options.output_folder)
         for line in plan.vetting.text().splitlines():
@@ -234,9 +239,7 @@ def _combine_and_write(
     item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
 ) -> LayerResult:
     """Combine a layer's exposures and write its product and preview."""
-    from multivisit.combine.mosaic import combine_layer
-    from multivisit.products.preview import write_preview
-    from multivisit.products.writer import write_layer
+    from multivisit.run.making import make_mosaic
 
     layer = item.layer
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
@@ -252,7 +255,8 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
-    mosaic = combine_layer(exposures, grid, item.parameters, progress=follow)
+    made = make_mosaic(layer, grid, item.parameters, options, follow)
+    mosaic = made.summary
     for chip in mosaic.chips:
         log.info("%s", chip_in_words(chip))
     for name, value in asdict(mosaic.statistics).items():
@@ -262,23 +266,10 @@ def _combine_and_write(
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
     for filename in unused:
         log.warning("%s: no good pixel; it is not in the mosaic", filename)
-    product = write_layer(options.output_folder, layer, mosaic, grid, item.parameters)
-    preview = None
-    if options.previews:
-        try:
-            preview = write_preview(
-                product.with_suffix(".png"),
-                mosaic.science,
-                grid,
-                title=layer.product_basename,
-                observed=mosaic.weight,
-            )
-        except ProductError as error:
-            log.warning("no preview: %s", error)
     return replace(
         base,
-        product=product,
-        preview=preview,
+        product=made.product,
+        preview=made.preview,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),

@@ -1,0 +1,278 @@
+"""The sweep: strips of the output grid are combined one after another, by one or more threads.
+
+Each strip is made whole by one thread, which takes the chips in their fixed order and hands the finished rows
+on. So memory holds as many strips as there are threads, and results do not depend on their number.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from contextlib import closing
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache
+from multivisit.combine.engines import context_planes, engine_memory, make_engine
+from multivisit.combine.strips import ChipReach, Strip, lay_out_strips
+from multivisit.errors import ParameterError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from multivisit.combine.chip_cache import ChipPixels
+    from multivisit.combine.strips import RowSink
+    from multivisit.exposures.pixel_map import PixelMap
+    from multivisit.plan.parameters import CombinationParameters
+
+__all__ = ["SweepChip", "SweepPlan", "run_sweep"]
+
+_MIB = 1 << 20
+# Rows being turned to the file's byte order and counted.
+_WRITING_BYTES = 24 * _MIB
+_SCALE_ROWS = 256
+
+
+@dataclass(frozen=True)
+class SweepChip:
+    """What the sweep must know of a chip that overlaps the grid."""
+
+    number: int
+    """Its number in the layer, which is that of its context bit."""
+
+    shape: tuple[int, int]
+    """Rows and columns."""
+
+    pixel_map: PixelMap
+    """Where its pixels fall in the grid."""
+
+    scale_ratio: float
+    """Output pixel scale over its nominal pixel scale."""
+
+
+class SweepPlan:
+    """The strips of a layer, the chips that each needs, and the memory that they take.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the output grid.
+    chips : sequence of SweepChip
+        The chips that overlap it.
+    context_chips : int
+        Number of chips to keep a context for; 0 for no context.
+    """
+
+    def __init__(self, shape: tuple[int, int], chips: Sequence[SweepChip], context_chips: int = 0) -> None:
+        self.shape = shape
+        self.chips = {chip.number: chip for chip in chips}
+        self.context_chips = context_chips
+        self.reaches = {c.number: ChipReach.of(c.pixel_map, c.shape, c.scale_ratio) for c in chips}
+        self.strips = lay_out_strips(shape, self.reaches)
+
+    @property
+    def planes(self) -> int:
+        """Number of context planes."""
+        return context_planes(self.context_chips)
+
+    @property
+    def n_pixels(self) -> dict[int, int]:
+        """Pixels of each chip."""
+        return {number: chip.shape[0] * chip.shape[1] for number, chip in self.chips.items()}
+
+    def worker_memory(self) -> int:
+        """Give the bytes that one thread takes for its strip."""
+        columns = max(chip.shape[1] for chip in self.chips.values())
+        rows = max(strip.shape[0] for strip in self.strips)
+        engine = engine_memory((rows, self.shape[1]), columns, self.planes)
+        return engine + max(self.n_pixels.values()) * 4 + _WRITING_BYTES
+
+    def least_memory(self) -> int:
+        """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
+        return self.worker_memory() + max(self.n_pixels.values()) * LOADING_BYTES
+
+    def share_memory(self, threads: int, memory: int | None) -> tuple[int, int | None]:
+        """Divide a budget between threads and chips.
+
+        Parameters
+        ----------
+        threads : int
+            Most threads that may run.
+        memory : int, optional
+            The budget in bytes; None for no limit.
+
+        Returns
+        -------
+        n_workers : int
+            Number of threads.
+        cache_memory : int or None
+            Bytes for chips.
+
+        Raises
+        ------
+        ParameterError
+            If the budget is less than `least_memory`.
+        """
+        if threads < 1:
+            raise ParameterError(f"threads: found {threads}, expected at least 1.")
+        n_workers = min(threads, len(self.strips))
+        if memory is None:
+            return n_workers, None
+        least = self.least_memory()
+        if memory < least:
+            raise ParameterError(
+                f"memory: {memory // _MIB} MiB are left for the strips and chips of this mosaic of "
+                f"{self.shape[1]} x {self.shape[0]} pixels, expected at least {-(-least // _MIB)} MiB. "
+                f"Allow {-(-(least - memory) // _MIB)} MiB more."
+            )
+        # Another thread pays when a strip more and the chip that it uses fit.
+        largest = max(self.n_pixels.values())
+        spare = (memory - least) // (self.worker_memory() + largest * KEPT_BYTES)
+        n_workers = min(n_workers, 1 + spare)
+        return n_workers, memory - n_workers * self.worker_memory()
+
+
+def run_sweep(
+    plan: SweepPlan,
+    parameters: CombinationParameters,
+    load: Callable[[int], ChipPixels],
+    sink: RowSink,
+    *,
+    science_factor: float = 1.0,
+    threads: int = 1,
+    memory: int | None = None,
+    on_chip: Callable[[int], None] | None = None,
+) -> Counter[int]:
+    """Combine all strips and hand their rows on.
+
+    Parameters
+    ----------
+    plan : SweepPlan
+        Strips and chips.
+    parameters : CombinationParameters
+        How to combine.
+    load : callable
+        Reads the chip of a number, in any thread.
+    sink : RowSink
+        Takes the rows, from any thread.
+    science_factor : float
+        Factor for science pixels that have weight.
+    threads : int
+        Most threads that may run.
+    memory : int, optional
+        Bytes that strips and chips may take; None for no limit.
+    on_chip : callable, optional
+        Called in the caller's thread with the number of each chip that no strip needs any more.
+
+    Returns
+    -------
+    Counter
+        Number of weighted pixels of each chip whose centres fall in the grid.
+
+    Raises
+    ------
+    ParameterError
+        If the memory is not enough for one strip and one chip.
+    """
+    n_workers, cache_memory = plan.share_memory(threads, memory)
+    strips_of: dict[int, list[int]] = {number: [] for number in plan.chips}
+    for strip in plan.strips:
+        for number in strip.chips:
+            strips_of[number].append(strip.number)
+    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory)
+    stop = threading.Event()
+
+    def make(strip: Strip) -> Counter[int]:
+        return _make_strip(strip, plan, parameters, cache, sink, science_factor, stop)
+
+    n_used: Counter[int] = Counter()
+    waiting = {number: set(strips) for number, strips in strips_of.items()}
+    # Closing makes sure that no thread goes on when `on_chip` raises.
+    with closing(_in_threads(make, plan.strips, n_workers, stop)) as finished:
+        for strip, counts in finished:
+            n_used.update(counts)
+            for number in strip.chips:
+                waiting[number].discard(strip.number)
+                if not waiting[number] and on_chip is not None:
+                    on_chip(number)
+    return n_used
+
+
+def _in_threads(
+    make: Callable[[Strip], Counter[int]], strips: Sequence[Strip], n_workers: int, stop: threading.Event
+) -> Generator[tuple[Strip, Counter[int]]]:
+    """Make the strips in order, several at a time, and give each as it is finished.
+
+    An error or an interrupt stops all threads before it goes on to the caller.
+    """
+    if n_workers == 1:
+        for strip in strips:
+            yield strip, make(strip)
+        return
+    with ThreadPoolExecutor(n_workers, thread_name_prefix="multivisit-strip") as pool:
+        try:
+            # Threads log into the messages of the run that started them.
+            pending = {pool.submit(copy_context().run, make, strip): strip for strip in strips}
+            while pending:
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in sorted(done, key=lambda one: pending[one].number):
+                    yield pending.pop(future), future.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _make_strip(
+    strip: Strip,
+    plan: SweepPlan,
+    parameters: CombinationParameters,
+    cache: ChipCache,
+    sink: RowSink,
+    science_factor: float,
+    stop: threading.Event,
+) -> Counter[int]:
+    """Combine one strip and hand it on."""
+    fill_value = np.nan if parameters.final_fillval is None else float(parameters.final_fillval)
+    n_used: Counter[int] = Counter()
+    if not strip.chips:
+        _write_empty(strip, sink, fill_value, plan.planes)
+        return n_used
+    engine = make_engine(strip.shape, (0, strip.first_row), parameters, plan.context_chips)
+    last_row = strip.first_row + strip.shape[0]
+    for number in strip.chips:
+        if stop.is_set():
+            return n_used
+        chip = plan.chips[number]
+        rows = plan.reaches[number].rows_for(strip.first_row, last_row)
+        with cache.borrow(number, strip.number) as pixels:
+            n_used[number] = engine.add_chip(
+                pixels.science, pixels.weights(rows), chip.pixel_map, chip.scale_ratio, number
+            )
+    science, weight = engine.finish(fill_value)
+    if science_factor != 1.0:
+        _scale_observed(science, weight, science_factor)
+    if not stop.is_set():
+        sink.write_rows(strip.first_row, science, weight, engine.context)
+    return n_used
+
+
+def _write_empty(strip: Strip, sink: RowSink, fill_value: float, planes: int) -> None:
+    """Hand on rows that no chip reaches; they take no memory."""
+    science = np.broadcast_to(np.float32(fill_value), strip.shape)
+    weight = np.broadcast_to(np.float32(0.0), strip.shape)
+    context = np.broadcast_to(np.int32(0), (planes, *strip.shape)) if planes else None
+    sink.write_rows(strip.first_row, science, weight, context)
+
+
+def _scale_observed(science: NDArray[np.float32], weight: NDArray[np.float32], factor: float) -> None:
+    """Multiply the science plane where it has weight, in place."""
+    for first in range(0, science.shape[0], _SCALE_ROWS):
+        rows = slice(first, first + _SCALE_ROWS)
+        science[rows][weight[rows] != 0.0] *= np.float32(factor)
