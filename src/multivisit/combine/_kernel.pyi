@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-INSTRUCTION_SETS: tuple[str, ...]
+INSTRUCTION_SETS: tuple[str, ...] = ...
 
 def add_chip(
     science: NDArray[np.float32],
