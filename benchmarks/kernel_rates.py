@@ -7,7 +7,7 @@ tables of its WCS::
 
 Columns: this kernel with each instruction set of the processor, with two threads that own half the output
 rows each, with a context plane and with pixfrac 0.8; `drizzle` without and with the time that its exact pixel
-map takes; and drizzlepac's C kernel, whose sampled pixel map is part of it. Each is the best of some runs, and
+map takes; and drizzlepac's C kernel, whose sampled pixel map is part of it. Each is the best of some runs;
 those of this kernel are taken in turns, so that a busy machine slows all of them.
 """
 
