@@ -23,4 +23,9 @@ cd "$project"
 LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-file-name=libstdc++.so)" \
 ASAN_OPTIONS=detect_leaks=0:strict_string_checks=1:detect_stack_use_after_return=1 \
 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONPATH="$work/src" \
-  "$python" -m pytest -q -p no:cacheprovider tests/combine/test_kernel.py tests/combine/test_kernel_engine.py
+  "$python" -c '
+import sys
+import pytest
+from multivisit.combine import _kernel
+assert _kernel.__file__.startswith(sys.argv[1]), f"{_kernel.__file__} is not the build for the sanitizers"
+sys.exit(pytest.main(sys.argv[2:]))' "$work" -q -p no:cacheprovider tests/combine/test_kernel.py tests/combine/test_kernel_engine.py

@@ -1,0 +1,249 @@
+"""Measure the drizzle kernel beside `drizzle` and drizzlepac, in millions of input pixels a second.
+
+One chip is drizzled onto a grid of sky cell pixels at several rolls and scales, with and without the lookup
+tables of its WCS::
+
+    python benchmarks/kernel_rates.py [--drizzlepac-python PYTHON] [--json FILE]
+
+Columns: this kernel with each instruction set of the processor, with two threads that own half the output
+rows each, with a context plane and with pixfrac 0.8; `drizzle` without and with the time that its exact pixel
+map takes; and drizzlepac's C kernel, whose sampled pixel map is part of it. Each is the best of some runs;
+those of this kernel are taken in turns, so that a busy machine slows all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from multivisit.combine.kernel_engine import INSTRUCTION_SETS, WindowSums, add_chip_to_rows
+from multivisit.exposures.pixel_map import PixelMap
+from multivisit.simulate.geometry import Pointing, chip_wcs, detector_geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from astropy.wcs import WCS
+    from numpy.typing import NDArray
+
+NATIVE_SCALES = {"acs_wfc": 0.05, "wfc3_uvis": 0.0396, "wfc3_ir": 0.1283}
+
+# What the other Python runs: drizzlepac's kernel as its AstroDrizzle calls it, printing seconds a run.
+DRIZZLEPAC_PROGRAM = """
+import sys, time, warnings
+import numpy as np
+warnings.simplefilter("ignore")
+from astropy.io import fits
+from astropy.wcs import WCS
+from drizzlepac import cdriz
+chip_file, output_file, ny, nx, size, ratio, repeat = sys.argv[1:]
+ny, nx, size, ratio, repeat = int(ny), int(nx), int(size), float(ratio), int(repeat)
+with fits.open(chip_file) as file:
+    chip = WCS(file[0].header, file)
+with fits.open(output_file) as file:
+    output = WCS(file[0].header)
+chip.pixel_shape, output.pixel_shape = (nx, ny), (size, size)
+data = np.random.default_rng(1).normal(10.0, 1.0, (ny, nx)).astype(np.float32)
+weight = np.full((ny, nx), 500.0, dtype=np.float32)
+science, total = np.zeros((2, size, size), dtype=np.float32)
+context = np.zeros((size, size), dtype=np.int32)
+for run in range(repeat):
+    start = time.perf_counter()
+    mapping = cdriz.DefaultWCSMapping(chip, output, nx, ny, 10)
+    cdriz.tdriz(data, weight, science, total, context, 1, 0, 1, 1, ny, ratio, 1.0, 1.0, "center", 1.0,
+                "square", "cps", 1.0, 1.0, "INDEF", 0, 0, 1, mapping)
+    print(time.perf_counter() - start)
+assert total.sum(dtype=float) > 0.9 * repeat * weight.sum(dtype=float), "drizzlepac lost the chip"
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One chip onto one grid."""
+
+    detector: str
+    """Label of the detector."""
+
+    scale: float
+    """Output pixel scale in arcsec."""
+
+    roll: float
+    """Position angle of V3 in degrees."""
+
+    tables: bool
+    """Whether the chip's WCS keeps its lookup tables."""
+
+
+def case_wcs(case: Case) -> tuple[WCS, WCS, tuple[int, int], int]:
+    """Give the chip's WCS, the output's, the chip's shape and the side of the square output."""
+    from astropy.wcs import WCS
+
+    geometry = detector_geometry(case.detector).chips[0]
+    chip = chip_wcs(geometry, Pointing(150.1, 2.2, case.roll))
+    if not case.tables:
+        chip.cpdis1 = chip.cpdis2 = chip.det2im1 = chip.det2im2 = None
+    ny, nx = geometry.shape
+    size = int(np.hypot(nx, ny) * NATIVE_SCALES[case.detector] / case.scale * 1.05) + 100
+    output = WCS(naxis=2)
+    output.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    output.wcs.crval = [150.1, 2.2]
+    output.wcs.cdelt = [-case.scale / 3600.0, case.scale / 3600.0]
+    output.wcs.crpix = [1.0, 1.0]
+    output.wcs.set()
+    u, v = output.wcs_world2pix(*chip.all_pix2world(nx / 2, ny / 2, 0), 0)
+    output.wcs.crpix = [1.0 + size / 2 - float(u), 1.0 + size / 2 - float(v)]
+    output.wcs.set()
+    return chip, output, (ny, nx), size
+
+
+def exact_positions(chip: WCS, shape: tuple[int, int], output: WCS) -> NDArray[np.float64]:
+    """Map all pixels of a chip by astropy, as users of `drizzle` do."""
+    y, x = np.indices(shape, dtype=np.float64)
+    u, v = output.wcs_world2pix(*chip.all_pix2world(x.ravel(), y.ravel(), 0), 0)
+    return np.stack([u.reshape(shape), v.reshape(shape)], axis=-1)
+
+
+def kernel_runs(
+    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int
+) -> dict[str, Callable[[], Any]]:
+    """Make the runs of this kernel."""
+    ratio = case.scale / NATIVE_SCALES[case.detector]
+    pixel_map = PixelMap.fit(chip, shape, output)
+    science = np.random.default_rng(1).normal(10.0, 1.0, shape).astype(np.float32)
+    weight = np.full(shape, 500.0, dtype=np.float32)
+    whole = WindowSums.zeros((size, size))
+    with_context = WindowSums.zeros((size, size), context_chips=1)
+    half = size // 2
+    halves = [WindowSums(whole.sums[:half]), WindowSums(whole.sums[half:], (0, half))]
+    pool = ThreadPoolExecutor(2)
+
+    def run(window: WindowSums, **options: Any) -> Callable[[], Any]:
+        return lambda: add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=ratio, **options)
+
+    runs = {f"{name}": run(whole, instruction_set=name) for name in INSTRUCTION_SETS}
+    runs["2 threads"] = lambda: list(pool.map(lambda window: run(window)(), halves))
+    runs["context"] = run(with_context)
+    runs["pixfrac 0.8"] = run(whole, pixfrac=0.8)
+    return runs
+
+
+def drizzle_seconds(
+    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int, repeat: int
+) -> tuple[float, float]:
+    """Give the best times of `drizzle`'s square kernel and of the exact pixel map that it needs."""
+    from drizzle.resample import Drizzle
+
+    ratio = case.scale / NATIVE_SCALES[case.detector]
+    start = time.perf_counter()
+    positions = exact_positions(chip, shape, output)
+    map_seconds = time.perf_counter() - start
+    science = np.random.default_rng(1).normal(10.0, 1.0, shape).astype(np.float32)
+    weight = np.full(shape, 500.0, dtype=np.float32)
+    drizzler = Drizzle(out_shape=(size, size), kernel="square", disable_ctx=True)
+    seconds = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        drizzler.add_image(
+            science, 1.0, positions, weight_map=weight, iscale=ratio**2, pixel_scale_ratio=ratio
+        )
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), map_seconds
+
+
+def drizzlepac_seconds(
+    python: str, case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int, repeat: int
+) -> float:
+    """Give the best time of drizzlepac's C kernel in its own Python."""
+    ratio = case.scale / NATIVE_SCALES[case.detector]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder, name) for name in ("chip.fits", "output.fits")]
+        chip.to_fits(relax=True).writeto(files[0])
+        output.to_fits().writeto(files[1])
+        arguments = [*files, *shape, size, ratio, repeat]
+        done = subprocess.run(
+            [python, "-c", DRIZZLEPAC_PROGRAM, *map(str, arguments)],
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+    if done.returncode != 0:
+        raise SystemExit(f"{python} could not run drizzlepac's kernel:\n{done.stderr}")
+    # drizzlepac prints lines of its own before.
+    return min(float(line) for line in done.stdout.split()[-repeat:])
+
+
+def measure(case: Case, repeat: int, drizzlepac_python: str | None) -> dict[str, float]:
+    """Measure all rates of a case, in millions of input pixels a second."""
+    chip, output, shape, size = case_wcs(case)
+    runs = kernel_runs(case, chip, output, shape, size)
+    best = dict.fromkeys(runs, np.inf)
+    for _ in range(repeat):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    few = min(repeat, 3)
+    best["drizzle"], map_seconds = drizzle_seconds(case, chip, output, shape, size, few)
+    best["drizzle+map"] = best["drizzle"] + map_seconds
+    if drizzlepac_python is not None:
+        best["drizzlepac"] = drizzlepac_seconds(drizzlepac_python, case, chip, output, shape, size, few)
+    return {name: shape[0] * shape[1] / 1e6 / seconds for name, seconds in best.items()}
+
+
+def processor_name() -> str:
+    """Name the processor."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    """Measure all cases and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--drizzlepac-python", help="Python of an environment with drizzlepac installed")
+    parser.add_argument("--detector", choices=NATIVE_SCALES, default="acs_wfc")
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.04, 0.12])
+    parser.add_argument("--rolls", type=float, nargs="+", default=[0.0, 27.0, 80.0])
+    parser.add_argument("--repeat", type=int, default=7, help="runs of each; the best counts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
+    arguments = parser.parse_args()
+
+    machine = {"processor": processor_name(), "cores": os.cpu_count(), "python": platform.python_version()}
+    print(f"{machine['processor']}, {machine['cores']} cores; millions of input pixels a second")
+    rows: list[dict[str, Any]] = []
+    for scale in arguments.scales:
+        for tables in (False, True):
+            for roll in arguments.rolls:
+                case = Case(arguments.detector, scale, roll, tables)
+                rates = measure(case, arguments.repeat, arguments.drizzlepac_python)
+                if not rows:
+                    print(f"{'scale':>6} {'roll':>5} tables", *(f"{name:>11}" for name in rates))
+                values = (f"{rate:11.1f}" for rate in rates.values())
+                print(f"{scale:6} {roll:5.0f} {'yes' if tables else 'no':>6}", *values)
+                sys.stdout.flush()
+                rows.append({**asdict(case), "rates": rates})
+    report = json.dumps({"machine": machine, "unit": "Mpixel/s", "cases": rows}, indent=1)
+    if arguments.json is None:
+        print(report)
+    else:
+        arguments.json.write_text(report + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
