@@ -64,8 +64,9 @@ typedef int32_t Order16 __attribute__((vector_size(64)));
 /* The pixel of a block whose shares are in a place of `packed`, and the other way round. */
 #define PIXEL_AT(place) (((place) & ~15) | ((place) & 3) << 2 | ((place) >> 2 & 3))
 
-/* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic. */
-static int all_finite(const double *values, ptrdiff_t n)
+/* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic, and would
+ * in here too if it saw where the numbers come from. */
+static __attribute__((noinline)) int all_finite(const double *values, ptrdiff_t n)
 {
     int finite = 1;
     for (ptrdiff_t i = 0; i < n; i++) {
