@@ -198,7 +198,8 @@ def poller(
 
 def _options(files: list[Path], output: Path, **settings: Any) -> Any:
     """Build the run options from what the command line says."""
-    from multivisit.run.options import LAYER_METHODS, RunOptions
+    from multivisit.plan.layers import LAYER_METHODS
+    from multivisit.run.options import RunOptions
 
     fits_files = [path for path in files if _is_fits(path)]
     if fits_files and len(fits_files) != len(files):

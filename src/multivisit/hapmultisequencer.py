@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
 from multivisit.run.options import (
-    LayerMethod,
     ReturnCode,
     RunOptions,
     environment_switch,
@@ -18,6 +17,8 @@ from multivisit.run.options import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from multivisit.plan.layers import LayerMethod
 
 __all__ = ["run_mvm_processing"]
 

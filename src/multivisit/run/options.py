@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from multivisit.errors import NotOfferedError, ParameterError
 
+if TYPE_CHECKING:
+    from multivisit.plan.layers import LayerMethod
+
 __all__ = [
-    "LAYER_METHODS",
-    "LayerMethod",
     "ReturnCode",
     "RunOptions",
     "environment_switch",
@@ -21,9 +22,6 @@ __all__ = [
 
 _TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
 _FALSE_WORDS = frozenset({"off", "no", "false", "0"})
-
-LayerMethod = Literal["all", "hard", "kmeans"]
-LAYER_METHODS: tuple[LayerMethod, ...] = ("all", "hard", "kmeans")
 
 
 class ReturnCode(IntEnum):
