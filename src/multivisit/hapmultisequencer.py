@@ -12,7 +12,6 @@ from multivisit.run.options import (
     ReturnCode,
     RunOptions,
     environment_switch,
-    refuse_quality_testing,
 )
 
 if TYPE_CHECKING:
@@ -114,7 +113,6 @@ def run_mvm_processing(
                 custom_limits=custom_limits,
                 output_file_prefix=output_file_prefix,
             )
-            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -125,6 +123,7 @@ def run_mvm_processing(
                 published_conditions=published_conditions,
                 trim=trim,
                 context=context,
+                quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +44,17 @@ def run(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
+    quality_tests: Annotated[
+        bool,
+        typer.Option(
+            "--quality-tests/--no-quality-tests",
+            envvar="MVM_QUALITY_TESTING",
+            help="Check offsets, PSF, skies and outliers in the pixels, and write the published quality files.",
+        ),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html, one page about everything that was made.")
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -61,13 +71,11 @@ def run(
     """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
     import logging
 
-    from multivisit.run.options import refuse_quality_testing
     from multivisit.run.report import result_as_dict, result_as_text
     from multivisit.run.resources import parse_memory
     from multivisit.run.sequencer import run as run_sequencer
     from multivisit.run.terminal import progress_on_terminal
 
-    refuse_quality_testing(os.environ)
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
@@ -84,6 +92,8 @@ def run(
         trim=trim,
         context=context,
         previews=previews,
+        quality_tests=quality_tests,
+        report=report,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=level,

@@ -115,6 +115,9 @@ class MosaicSummary:
     statistics: MosaicStatistics
     """Statistics over the observed pixels."""
 
+    sky: SkyLevels | None = None
+    """Sky levels of the exposures; None where the sky is left alone."""
+
 
 @dataclass(frozen=True)
 class LayerMosaic:
@@ -458,7 +461,7 @@ def combine_strips(
     )
     statistics = _statistics(layer, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
-    return MosaicSummary(records, statistics)
+    return MosaicSummary(records, statistics, layer.sky)
 
 
 class _Counting:

@@ -158,6 +158,8 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "product": _text(layer.product),
         "preview": _text(layer.preview),
         "trailer": _text(layer.trailer),
+        "quality": layer.quality,
+        "quality_files": [str(path) for path in layer.quality_files],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
         "exposures": layer.n_exposures,
@@ -191,6 +193,8 @@ def result_as_text(result: RunResult) -> str:
                 f"made        {layer.product.name}  ({columns} x {rows}, {_exposures(layer.n_exposures)}, "
                 f"{layer.exposure_time:g} s; {layer.seconds:.1f} s)"
             )
+            if layer.quality in ("warn", "fail"):
+                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)

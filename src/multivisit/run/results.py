@@ -85,6 +85,12 @@ class LayerResult:
     trailer: Path | None = None
     """Its messages."""
 
+    quality: str = "not run"
+    """The worst verdict of its quality checks: pass, warn, fail or not run."""
+
+    quality_files: tuple[Path, ...] = ()
+    """The files of the quality checks."""
+
     shape: tuple[int, int] | None = None
     """Rows and columns."""
 

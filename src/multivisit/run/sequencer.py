@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multivisit import __version__
 from multivisit.errors import MultivisitError, NoViableDataError, ProductError
+from multivisit.run.checking import QualityControl
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.progress import NoProgress, Progress
@@ -123,14 +124,19 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
             log.info("vetting: %s", line)
         if plan.message:
             log.error("%s", plan.message)
-        results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
+        control = QualityControl(options)
+        results = [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
         message = plan.message
         files: list[Path] = []
         try:
-            files = write_records(options.output_folder, vetting, results, messages)
+            files = [*control.finish(), *write_records(options.output_folder, vetting, results, messages)]
+            if options.report:
+                from multivisit.quality.report import write_report
+
+                files.append(write_report(options.output_folder))
         except ProductError as error:
             # What has been made is told all the same.
             log.error("%s", error)
@@ -208,7 +214,9 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
     return PlannedLayer(layer, grid, parameters, reason)
 
 
-def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
+def _make_layer(
+    item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress, control: QualityControl
+) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
     folder = plan.options.output_folder
@@ -219,7 +227,7 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
         return replace(base, status="left alone", reason=item.reason_left_alone)
     with layer_messages(name):
         try:
-            result = _combine_and_write(item, item.grid, base, plan.options, progress)
+            result = _combine_and_write(item, item.grid, base, plan.options, progress, control)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -236,9 +244,14 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
 
 
 def _combine_and_write(
-    item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
+    item: PlannedLayer,
+    grid: OutputGrid,
+    base: LayerResult,
+    options: RunOptions,
+    progress: Progress,
+    control: QualityControl,
 ) -> LayerResult:
-    """Combine a layer's exposures and write its product and preview."""
+    """Combine a layer's exposures, write its product and preview, and check it."""
     from multivisit.run.making import make_mosaic
 
     layer = item.layer
@@ -255,6 +268,7 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
+    started = time.perf_counter()
     made = make_mosaic(layer, grid, item.parameters, options, follow)
     mosaic = made.summary
     for chip in mosaic.chips:
@@ -266,10 +280,13 @@ def _combine_and_write(
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
     for filename in unused:
         log.warning("%s: no good pixel; it is not in the mosaic", filename)
+    quality = control.check(item, made, time.perf_counter() - started)
     return replace(
         base,
         product=made.product,
         preview=made.preview,
+        quality=quality.verdict,
+        quality_files=quality.files,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
