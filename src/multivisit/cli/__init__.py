@@ -13,6 +13,7 @@ from multivisit.cli.cells import cells
 from multivisit.cli.layers import layers
 from multivisit.cli.output import print_json
 from multivisit.cli.poller import poller
+from multivisit.cli.report import report
 from multivisit.cli.run import run
 from multivisit.cli.simulate import simulate
 from multivisit.errors import MultivisitError
@@ -56,7 +57,7 @@ def _main(
     """Take the options that come before a command."""
 
 
-for _command in (cells, poller, layers, run, simulate):
+for _command in (cells, poller, layers, run, report, simulate):
     app.command()(_command)
 
 

@@ -147,7 +147,7 @@ def _offsets(facts: LayerFacts, pairs: Sequence[_Pair]) -> Check:
             "relative_offsets",
             f"No two exposures overlap with at least {_LEAST_SOURCES} sources in common.",
         )
-    worst = max(rows, key=lambda row: row["beyond_mas"])
+    worst = max(rows, key=lambda row: (row["beyond_mas"], math.hypot(row["east_mas"], row["north_mas"])))
     return checked(
         "relative_offsets",
         worst["beyond_mas"],
@@ -184,7 +184,7 @@ def _flux_scale(pairs: Sequence[_Pair]) -> Check:
         )
     if not rows:
         return not_run("flux_scale", f"No two exposures have {_LEAST_SOURCES} bright sources in common.")
-    worst = max(rows, key=lambda row: row["beyond"])
+    worst = max(rows, key=lambda row: (row["beyond"], abs(math.log(row["ratio"]))))
     return checked(
         "flux_scale",
         worst["beyond"],

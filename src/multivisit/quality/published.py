@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["VisitSources", "WCS_VALUES", "visit_sources", "write_crossmatch", "write_wcsname"]
+__all__ = [
+    "WCS_VALUES",
+    "VisitSources",
+    "crossmatch_name",
+    "visit_sources",
+    "write_crossmatch",
+    "write_wcsname",
+]
 
 _SOLUTIONS = tuple(
     f"FIT_{fit}_{catalog}"
@@ -267,8 +274,24 @@ def write_crossmatch(visits: Sequence[VisitSources], folder: Path, moment: float
         for number, (_, data) in enumerate(found, start=1):
             for title, item in data.items():
                 contents["data"][f"overlap region #{number} {title}"] = item
-        written.append(write_json(folder / f"{basename}_mvm_overlap_crossmatch.json", contents))
+        written.append(write_json(folder / crossmatch_name(basename), contents))
     return written
+
+
+def crossmatch_name(product_basename: str) -> str:
+    """Name of a layer's cross-match.
+
+    Parameters
+    ----------
+    product_basename : str
+        The product's name without suffix.
+
+    Returns
+    -------
+    str
+        ``<basename>_mvm_overlap_crossmatch.json``.
+    """
+    return f"{product_basename}_mvm_overlap_crossmatch.json"
 
 
 def _compare(one: VisitSources, other: VisitSources) -> tuple[LayerFacts, dict[str, Any]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +13,13 @@ from multivisit.errors import MultivisitError
 from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multivisit.quality.limits import Verdict
     from multivisit.quality.published import VisitSources
     from multivisit.run.making import MadeMosaic
     from multivisit.run.options import RunOptions
-    from multivisit.run.results import PlannedLayer
+    from multivisit.run.results import LayerResult, PlannedLayer
 
 __all__ = ["CheckedLayer", "QualityControl"]
 
@@ -75,15 +77,20 @@ class QualityControl:
             log.exception("%s: the quality checks failed unexpectedly", name)
         return CheckedLayer()
 
-    def finish(self) -> list[Path]:
+    def finish(self, results: Sequence[LayerResult]) -> list[LayerResult]:
         """Write the cross-match of all visits.
+
+        Parameters
+        ----------
+        results : sequence of LayerResult
+            What became of each layer.
 
         Returns
         -------
-        list of Path
-            The files; none without quality tests.
+        list of LayerResult
+            The same, with the files of the cross-match among theirs; without quality tests there are none.
         """
-        from multivisit.quality.published import write_crossmatch
+        from multivisit.quality.published import crossmatch_name, write_crossmatch
 
         written: list[Path] = []
         for visits in self.visits.values():
@@ -94,7 +101,14 @@ class QualityControl:
             except Exception:
                 # As above: everything else has been made.
                 log.exception("the cross-match failed unexpectedly")
-        return written
+        return [
+            replace(
+                result,
+                quality_files=result.quality_files
+                + tuple(path for path in written if path.name == crossmatch_name(result.name)),
+            )
+            for result in results
+        ]
 
     def _check(self, item: PlannedLayer, made: MadeMosaic, seconds: float) -> CheckedLayer:
         from multivisit.quality.facts import LayerFacts

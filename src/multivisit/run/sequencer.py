@@ -125,14 +125,16 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         if plan.message:
             log.error("%s", plan.message)
         control = QualityControl(options)
-        results = [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
+        results = control.finish(
+            [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
+        )
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
         message = plan.message
         files: list[Path] = []
         try:
-            files = [*control.finish(), *write_records(options.output_folder, vetting, results, messages)]
+            files = write_records(options.output_folder, vetting, results, messages)
             if options.report:
                 from multivisit.quality.report import write_report
 
