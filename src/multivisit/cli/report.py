@@ -20,7 +20,7 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML page about a run: previews, footprints, depth, checks, exposures; it needs no network."""
+    """Write one HTML page about a run: previews, footprints, depth, checks, exposures. No network needed."""
     from multivisit.quality.report import write_report
 
     path = write_report(folder, output)

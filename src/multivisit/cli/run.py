@@ -49,7 +49,7 @@ def run(
         typer.Option(
             "--quality-tests/--no-quality-tests",
             envvar="MVM_QUALITY_TESTING",
-            help="Check offsets, PSF, skies and outliers in the pixels, and write the published quality files.",
+            help="Check offsets, PSF and outliers in the pixels too; write the published quality files.",
         ),
     ] = False,
     report: Annotated[

@@ -311,9 +311,7 @@ class SkyMeter:
         if self._method == "globalmin+match":
             levels = levels + min((level - levels[k] for k, level in self._lowest.items()), default=0.0)
         sizes = [matched.groups.count(group) for group in matched.groups]
-        return SkyLevels(
-            levels, matched.groups, tuple(size > 1 for size in sizes), tuple(differences), noise
-        )
+        return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes), tuple(differences), noise)
 
     def _match(self) -> tuple[MatchedLevels, list[LevelDifference], float]:
         numbers = sorted(self._patches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from multivisit.products.members import wcs_solution
 from multivisit.quality.facts import frame_of
@@ -66,7 +66,7 @@ def seam_check(facts: LayerFacts, differences: Sequence[LevelDifference], noise:
     Check
         The check ``sky_seams``.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item in differences:
         if item.n_patches < _LEAST_PATCHES:
             continue
@@ -106,7 +106,7 @@ def _members(facts: LayerFacts) -> Check:
 
 
 def _exposure_times(facts: LayerFacts) -> Check:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for exposure in facts.exposures:
         if exposure.start_mjd is None or exposure.end_mjd is None or exposure.exposure_time <= 0.0:
             continue
@@ -122,10 +122,10 @@ def _exposure_times(facts: LayerFacts) -> Check:
         )
     if not rows:
         return not_run("exposure_times", "No exposure tells its start and end.")
-    worst = max(rows, key=lambda row: float(row["value"]))
+    worst = max(rows, key=lambda row: row["value"])
     return checked(
         "exposure_times",
-        float(worst["value"]),
+        worst["value"],
         f"{worst['filename']}: EXPTIME is {worst['exposure_time']:g} s, from start to end it took "
         f"{worst['elapsed']:g} s; of {len(rows)} exposures none differs more.",
         rows,
@@ -137,7 +137,8 @@ def _weights(facts: LayerFacts) -> Check:
     if parameters.final_wht_type != "EXP" or parameters.final_wt_scl not in ("exptime", 1.0):
         return not_run(
             "weights",
-            f"Weights are {parameters.final_wht_type} with scale {parameters.final_wt_scl}, not exposure times.",
+            f"Weights are {parameters.final_wht_type} with scale {parameters.final_wt_scl}, "
+            "not exposure times.",
         )
     scale = min(chip.nominal_scale for exposure in facts.exposures for chip in exposure.chips)
     ratio = (facts.grid.scale / scale) ** 2
@@ -147,8 +148,8 @@ def _weights(facts: LayerFacts) -> Check:
     return checked(
         "weights",
         abs(statistics.median_weight / expected - 1.0),
-        f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s on pixels of "
-        f"{facts.grid.scale:g} for {scale:.4g} arcsec lead to expect {expected:.5g}.",
+        f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s on pixels "
+        f"of {facts.grid.scale:g} for {scale:.4g} arcsec lead to expect {expected:.5g}.",
         [
             {"what": "median", "weight": statistics.median_weight, "expected": expected},
             {
@@ -224,7 +225,7 @@ def _sky_matching(facts: LayerFacts) -> Check:
 
 def _matched_seams(facts: LayerFacts) -> Check:
     sky = facts.summary.sky
-    if sky is None or not sky.differences:
+    if sky is None or not facts.sky_was_matched:
         reason = "Sky levels were not matched in this run" if facts.overlaps else "No two exposures overlap"
         hint = "; run with --quality-tests to measure what is left" if facts.overlaps else ""
         return not_run("sky_seams", f"{reason}{hint}.")

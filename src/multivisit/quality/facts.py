@@ -141,6 +141,11 @@ class LayerFacts:
                 found.append(Overlap(i, j, float(area)))
         return tuple(found)
 
+    @property
+    def sky_was_matched(self) -> bool:
+        """Whether the run has compared the skies of overlapping exposures."""
+        return self.summary.sky is not None and bool(self.summary.sky.differences)
+
     def sky_brightness(self, number: int) -> float:
         """Give the sky that was taken off an exposure.
 

@@ -70,7 +70,8 @@ _KINDS = (
     CheckKind(
         "weights",
         "Weights against exposure times",
-        "difference of the median weight from the median exposure time times the squared scale ratio, as share",
+        "difference of the median weight from the median exposure time times the squared scale ratio, "
+        "as share",
         "",
         0.1,
         0.3,
@@ -153,7 +154,7 @@ _KINDS = (
         "",
         1.15,
         1.4,
-        "The exposure named is out of focus or trailed: look at its guiding (FGSLOCK, jitter) or leave it out.",
+        "The exposure named is out of focus or trailed: look at its guiding (FGSLOCK), or leave it out.",
         needs_pixels=True,
     ),
     CheckKind(
@@ -169,11 +170,11 @@ _KINDS = (
     CheckKind(
         "outliers",
         "Deviating pixels",
-        "share of pixels that are bright (8 sigma) in one exposure and absent in the one that overlaps it most",
+        "share of pixels that are bright (8 sigma) in one exposure and absent in its nearest partner",
         "",
         0.002,
         0.01,
-        "Cosmic rays are not flagged: switch the cosmic-ray steps on, or flag them (DQ 4096) before combining.",
+        "Cosmic rays are not flagged: switch the cosmic-ray steps on, or flag them (DQ 4096) first.",
         needs_pixels=True,
     ),
 )

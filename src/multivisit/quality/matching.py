@@ -98,6 +98,7 @@ def match_positions(first: Floats, second: Floats, search: float, tolerance: flo
         shift = _densest(second[j] - first[i], search, tolerance)
     distance, nearest = other.query(first + shift, distance_upper_bound=tolerance)
     _, back = one.query(second - shift, distance_upper_bound=tolerance)
+    nearest, back = np.asarray(nearest), np.asarray(back)
     i = np.flatnonzero(np.isfinite(distance))
     i = i[back[nearest[i]] == i]
     return Match(i, nearest[i])
@@ -131,12 +132,13 @@ def _densest(shifts: Floats, search: float, tolerance: float) -> Floats:
     from scipy.ndimage import uniform_filter
 
     bins = max(8, math.ceil(4.0 * search / tolerance))
-    counts, *edges = np.histogram2d(*shifts.T, bins=bins, range=[(-search, search)] * 2)
+    edges = np.linspace(-search, search, bins + 1)
+    counts, _, _ = np.histogram2d(shifts[:, 0], shifts[:, 1], bins=edges)
     smooth = uniform_filter(counts, 3, mode="constant")
-    centres = [0.5 * (e[1:] + e[:-1]) for e in edges]
-    closeness = np.hypot(centres[0][:, None], centres[1])
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    closeness = np.hypot(centres[:, None], centres)
     best = np.flatnonzero(smooth >= smooth.max() * (1.0 - 1e-9))
     i, j = np.unravel_index(best[np.argmin(closeness.reshape(-1)[best])], smooth.shape)
-    middle = np.array([centres[0][i], centres[1][j]])
+    middle = np.array([centres[i], centres[j]])
     inside = np.abs(shifts - middle).max(axis=1) <= tolerance
     return np.median(shifts[inside], axis=0) if inside.any() else middle

@@ -77,11 +77,11 @@ def pixel_checks(facts: LayerFacts, looks: Sequence[ExposureLook]) -> list[Check
     Returns
     -------
     list of Check
-        Sky seams (measured again), offsets, flux scale, PSF of members and mosaic, deviating pixels.
+        Sky seams (where the run has not compared the skies), offsets, flux scale, PSF of members and mosaic, deviating pixels.
     """
     pairs = _matched_pairs(facts, looks)
     return [
-        _seams(facts, looks),
+        *([] if facts.sky_was_matched else [_seams(facts, looks)]),
         _offsets(facts, pairs),
         _flux_scale(pairs),
         _psf_members(looks, pairs),
@@ -188,8 +188,8 @@ def _flux_scale(pairs: Sequence[_Pair]) -> Check:
     return checked(
         "flux_scale",
         worst["beyond"],
-        f"Sources in {worst['second']} have {worst['ratio']:.3f} +- {worst['error']:.3f} times the flux that they "
-        f"have in {worst['first']}; none of the {len(rows)} pairs differs more.",
+        f"Sources in {worst['second']} have {worst['ratio']:.3f} +- {worst['error']:.3f} times the flux that "
+        f"they have in {worst['first']}; none of the {len(rows)} pairs differs more.",
         rows,
     )
 
@@ -200,7 +200,9 @@ def _psf_members(looks: Sequence[ExposureLook], pairs: Sequence[_Pair]) -> Check
         return not_run("psf_members", "No two exposures overlap.")
     ratios: dict[int, list[float]] = {}
     for pair in pairs:
-        widths = pair.second.together("width")[pair.match.second] / pair.first.together("width")[pair.match.first]
+        widths = (
+            pair.second.together("width")[pair.match.second] / pair.first.together("width")[pair.match.first]
+        )
         sure = np.minimum(
             pair.first.together("signal_to_noise")[pair.match.first],
             pair.second.together("signal_to_noise")[pair.match.second],
@@ -213,14 +215,14 @@ def _psf_members(looks: Sequence[ExposureLook], pairs: Sequence[_Pair]) -> Check
     if not ratios:
         return not_run("psf_members", f"No two exposures have {_LEAST_SOURCES} bright sources in common.")
     names = {look.number: look.rootname for look in looks}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"rootname": names[number], "ratio": float(np.median(values)), "pairs": len(values)}
         for number, values in sorted(ratios.items())
     ]
-    worst = max(rows, key=lambda row: float(row["ratio"]))
+    worst = max(rows, key=lambda row: row["ratio"])
     return checked(
         "psf_members",
-        float(worst["ratio"]),
+        worst["ratio"],
         f"Sources in {worst['rootname']} are {worst['ratio']:.3f} times as wide as in the exposures that "
         f"overlap it; none of {len(rows)} exposures is wider.",
         rows,
@@ -241,13 +243,15 @@ def _psf_mosaic(facts: LayerFacts, looks: Sequence[ExposureLook], pairs: Sequenc
     # A square of side a has the variance a^2/12 along each axis: the drop and the pixel of the mosaic are added.
     expected = np.sqrt(width[known] ** 2 + (drop**2 + facts.grid.scale**2) / 12.0)
     ratio = float(np.median(measured[known] / expected))
-    to_fwhm = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+    def fwhm(sigmas: Floats) -> float:
+        return 2.0 * math.sqrt(2.0 * math.log(2.0)) * float(np.median(sigmas))
+
     return checked(
         "psf_mosaic",
         ratio,
-        f"{np.count_nonzero(known)} sources have a FWHM of {to_fwhm * float(np.median(measured[known])):.3f} arcsec "
-        f"in the mosaic; {to_fwhm * float(np.median(width[known])):.3f} arcsec in the exposures lead to expect "
-        f"{to_fwhm * float(np.median(expected)):.3f}.",
+        f"{np.count_nonzero(known)} sources have a FWHM of {fwhm(measured[known]):.3f} arcsec in the mosaic; "
+        f"{fwhm(width[known]):.3f} arcsec in the exposures lead to expect {fwhm(expected):.3f}.",
         [{"member_sigma": w, "mosaic_sigma": m} for w, m in zip(width[known], measured[known], strict=True)],
     )
 
@@ -260,9 +264,7 @@ def _sources_to_trust(looks: Sequence[ExposureLook], pairs: Sequence[_Pair]) -> 
         sure = (pair.first.together("signal_to_noise")[a] > _SURE) & (
             pair.second.together("signal_to_noise")[b] > _SURE
         )
-        widths = np.sqrt(
-            0.5 * (pair.first.together("width")[a] ** 2 + pair.second.together("width")[b] ** 2)
-        )
+        widths = np.sqrt(0.5 * (pair.first.together("width")[a] ** 2 + pair.second.together("width")[b] ** 2))
         middle = 0.5 * (pair.first.position[a] + pair.second.position[b])
         found.append(np.column_stack([middle, widths])[sure])
     if not pairs:
@@ -288,9 +290,7 @@ def _widths_in_mosaic(facts: LayerFacts, position: Floats, pixel: float) -> Floa
         for number, (u, v) in enumerate(np.rint(position).astype(int)):
             if not (reach <= u < nx - reach and reach <= v < ny - reach):
                 continue
-            stamp = np.array(
-                section[v - reach : v + reach + 1, u - reach : u + reach + 1], dtype=np.float64
-            )
+            stamp = np.array(section[v - reach : v + reach + 1, u - reach : u + reach + 1], dtype=np.float64)
             if not np.isfinite(stamp).all():
                 continue
             edge = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])

@@ -57,7 +57,12 @@ _UNNAMED_VALUE = 0
 _SAME = 0.05
 """Sources of one visit closer than this are one, arcsec; at least half a pixel of the detector."""
 
-_DIFFERENCES = ("X-axis differences", "Y-axis differences", "On-sky separation (X-Y)", "On-sky separation (RA-Dec)")
+_DIFFERENCES = (
+    "X-axis differences",
+    "Y-axis differences",
+    "On-sky separation (X-Y)",
+    "On-sky separation (RA-Dec)",
+)
 _CLIPS, _SIGMA = 3, 3
 
 _WCS_COLUMNS = {
@@ -360,7 +365,8 @@ def _compare(one: VisitSources, other: VisitSources) -> tuple[LayerFacts, dict[s
 def _inside(position: Floats, region: Polygon | MultiPolygon) -> Floats:
     import shapely
 
-    return position[shapely.contains_xy(region, position[:, 0], position[:, 1])]
+    inside = shapely.contains_xy(region, position[:, 0], position[:, 1])
+    return position[np.asarray(inside, dtype=np.bool_)]
 
 
 def _statistics(values: Floats) -> dict[str, float]:

@@ -193,10 +193,7 @@ def find_sources(
         fine = np.isfinite(width) & (np.hypot(dx, dy) < 1.5) & (flux > 0.0)
     pixels = float((2 * _REACH + 1) ** 2)
     return Sources(
-        *(
-            values[fine][:_MOST]
-            for values in (x + dx, y + dy, flux, flux / (noise * np.sqrt(pixels)), width)
-        )
+        *(values[fine][:_MOST] for values in (x + dx, y + dy, flux, flux / (noise * np.sqrt(pixels)), width))
     )
 
 
@@ -204,8 +201,8 @@ def measure_stamps(stamps: Floats, window: float) -> tuple[Floats, Floats, Float
     """Centre sources and measure their widths in a Gaussian window.
 
     The centroid moves by twice the windowed mean until it rests (the factor is exact for a Gaussian as wide
-    as the window). A Gaussian of variance ``s2`` seen through a window of variance ``w2`` has the second moment
-    ``s2 w2 / (s2 + w2)``, from which ``s2`` follows.
+    as the window). A Gaussian of variance ``s2`` seen through a window of variance ``w2`` has the second
+    moment ``s2 w2 / (s2 + w2)``, from which ``s2`` follows.
 
     Parameters
     ----------

@@ -79,7 +79,8 @@ class PixelSet:
         ndarray of bool
             One for each pixel.
         """
-        return (self.bits[y, x >> 3] >> (7 - (x & 7)).astype(np.uint8) & 1).astype(np.bool_)
+        bits: NDArray[np.uint8] = self.bits[y, x >> 3] >> (7 - (x & 7)).astype(np.uint8)
+        return (bits & 1).astype(np.bool_)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class ChipLook:
     """Their widths in arcsec (standard deviation)."""
 
     patches: SkyPatches | None = field(repr=False)
-    """Sky in patches."""
+    """Sky in patches; None where the run has compared the skies already."""
 
     good: PixelSet = field(repr=False)
     """Pixels that count."""
@@ -187,7 +188,9 @@ class ExposureLook:
         return merge_patches(known) if known else None
 
 
-def look_at_exposures(facts: LayerFacts, *, threads: int = 1, memory: int | None = None) -> list[ExposureLook]:
+def look_at_exposures(
+    facts: LayerFacts, *, threads: int = 1, memory: int | None = None
+) -> list[ExposureLook]:
     """Read the exposures of a layer once and keep the little that the checks need.
 
     Parameters
@@ -248,7 +251,9 @@ def _look(facts: LayerFacts, chip: Chip, pixel_map: PixelMap, spacing: float) ->
     background = measure_background(science, good)
     sources = find_sources(science, good, background, background.brighter(science, _PEAK_SIGMA))
     u, v = pixel_map.at(sources.x, sources.y)
-    patches = chip_patches(science, good, pixel_map, chip.nominal_scale, facts.grid.scale, spacing)
+    patches = None
+    if not facts.sky_was_matched:
+        patches = chip_patches(science, good, pixel_map, chip.nominal_scale, facts.grid.scale, spacing)
     bright = np.flatnonzero(background.brighter(science, _BRIGHT_SIGMA) & good)
     there = background.brighter(science, _THERE_SIGMA) & good
     return ChipLook(
@@ -263,7 +268,7 @@ def _look(facts: LayerFacts, chip: Chip, pixel_map: PixelMap, spacing: float) ->
         there=PixelSet.of(_grown(there)),
         bright=_positions(pixel_map, _evenly(bright, _MOST_SAMPLED), chip.shape[1]),
         n_bright=len(bright),
-        lattice=_positions(pixel_map, np.flatnonzero(good)[::_lattice_step(good)], chip.shape[1]),
+        lattice=_positions(pixel_map, np.flatnonzero(good)[:: _lattice_step(good)], chip.shape[1]),
         lattice_weight=float(_lattice_step(good)),
     )
 
@@ -285,7 +290,7 @@ def _positions(pixel_map: PixelMap, place: NDArray[np.intp], columns: int) -> Fl
 
 
 def _pixel_area(pixel_map: PixelMap, x: Floats, y: Floats, chip: Chip, scale: float) -> Floats:
-    """Give the area of pixels relative to the nominal one: flat-fielded fluxes of points go as its inverse."""
+    """Give the area of pixels over the nominal one: flat-fielded fluxes of points go as its inverse."""
     ny, nx = chip.shape
     x0, x1 = np.clip(x - 0.5, -0.5, nx - 0.5), np.clip(x + 0.5, -0.5, nx - 0.5)
     y0, y1 = np.clip(y - 0.5, -0.5, ny - 0.5), np.clip(y + 0.5, -0.5, ny - 0.5)

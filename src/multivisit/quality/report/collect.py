@@ -16,9 +16,16 @@ _LARGEST_TEXT = 4 << 20
 _PRODUCT = re.compile(r"^(?P<base>.+)_dr[cz]\.fits$")
 _NAME = re.compile(r"^hst_(?P<cell>skycell-p\d{4}x\d{2}y\d{2})_(?P<inst>[^_]+)_(?P<det>[^_]+)_(?P<rest>.+)$")
 _PRIMARY = (
-    "INSTRUME DETECTOR FILTER EXPTIME TEXPTIME DATE-OBS PROPOSID TARGNAME PROD_VER NUMEXP LAYER PIXSCALE SCELLID "
-    "NPIXFRAC MEANEXPT MEDEXPT MEANNEXP MEDNEXP MEANWHT MEDWHT WCSSOLN SKYMETHD"
-).split()
+    "EXPTIME",
+    "DATE-OBS",
+    "PROPOSID",
+    "PROD_VER",
+    "NUMEXP",
+    "PIXSCALE",
+    "MEANEXPT",
+    "MEDEXPT",
+    "WCSSOLN",
+)
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,11 @@ __all__ = [
     "cell_figure",
     "footprint_figure",
     "gauge",
+    "is_twin",
     "layer_map",
     "offset_figure",
     "pair_figure",
+    "whole_map",
     "width_figure",
 ]
 
@@ -95,7 +97,7 @@ class SkyFrame:
         cosine = np.maximum(cosine, 1e-3)
         east = np.cos(dec) * np.sin(ra - ra0) / cosine
         north = (np.cos(dec0) * np.sin(dec) - np.sin(dec0) * np.cos(dec) * np.cos(ra - ra0)) / cosine
-        return np.degrees(np.column_stack([-east, -north])) * 3600.0
+        return np.asarray(np.degrees(np.column_stack([-east, -north])) * 3600.0)
 
     def cell_outline(self) -> Floats | None:
         """Give the outline of the sky cell, where a layer tells its grid.
@@ -126,11 +128,12 @@ def _rings(layer: LayerView) -> list[tuple[str, float, Floats]]:
         try:
             if not exposure.get("used", True):
                 continue
-            label = f"{exposure['rootname']} · {float(exposure['exposure_time']):g} s · {exposure.get('date', '')}"
+            time = float(exposure["exposure_time"])
+            label = f"{exposure['rootname']} · {time:g} s · {exposure.get('date', '')}"
             for chip in exposure["chips"]:
                 ring = np.column_stack([chip["ra"], chip["dec"]]).astype(np.float64)
                 if ring.shape[0] >= 3 and np.isfinite(ring).all():
-                    found.append((label, float(exposure["exposure_time"]), ring))
+                    found.append((label, time, ring))
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
     if not found:
@@ -160,12 +163,12 @@ def _deproject(pixels: Floats, scale: float, ra0: float, dec0: float) -> Floats:
     ra = ra0 + np.arctan2(
         x * np.sin(angle), safe * math.cos(dec0) * np.cos(angle) - y * math.sin(dec0) * np.sin(angle)
     )
-    return np.degrees(np.column_stack([ra, np.arcsin(np.clip(sin_dec, -1.0, 1.0))]))
+    return np.asarray(np.degrees(np.column_stack([ra, np.arcsin(np.clip(sin_dec, -1.0, 1.0))])))
 
 
-def _box(points: Floats) -> tuple[float, float, float, float]:
+def _box(points: Floats, share: float = _MARGIN) -> tuple[float, float, float, float]:
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = _MARGIN * max(float((high - low).max()), 1.0)
+    margin = share * max(float((high - low).max()), 1.0)
     return (low[0] - margin, low[1] - margin, high[0] + margin, high[1] + margin)
 
 
@@ -184,9 +187,10 @@ def _scale_bar(box: tuple[float, float, float, float], unit: float) -> str:
     """Draw a bar of a round length, and where North and East are."""
     left, top, right, bottom = box
     wanted = (right - left) / 4.0
-    power = 10.0 ** math.floor(math.log10(wanted))
-    length = max(step * power for step in _NICE_STEPS if step * power <= wanted * 1.0001)
-    label = f"{length:g}″" if length < 60.0 else f"{length / 60.0:.3g}′"
+    minute = 60.0 if wanted >= 60.0 else 1.0
+    power = 10.0 ** math.floor(math.log10(wanted / minute))
+    length = minute * max(step * power for step in _NICE_STEPS if step * power <= wanted / minute * 1.0001)
+    label = f"{length / minute:g}{'&prime;' if minute > 1.0 else '&Prime;'}"
     x, y = left + 1.2 * unit, bottom - 1.2 * unit
     nx, ny = right - 1.6 * unit, top + 4.2 * unit
     return (
@@ -198,15 +202,14 @@ def _scale_bar(box: tuple[float, float, float, float], unit: float) -> str:
     )
 
 
-def _svg(box: tuple[float, float, float, float], body: str, title: str, kind: str) -> tuple[str, float]:
-    """Open a figure in sky units; also gives the length that text is high in it."""
+def _svg(box: tuple[float, float, float, float], body: str, title: str, letters: float = 32.0) -> str:
+    """Give a figure in sky units; so many letters would stand above each other in it."""
     left, top, right, bottom = box
-    unit = max(right - left, bottom - top) / 34.0
+    unit = max(right - left, bottom - top) / letters
     return (
-        f'<svg class="{kind}" role="img" viewBox="{left:.2f} {top:.2f} {right - left:.2f} {bottom - top:.2f}" '
-        f'style="font-size:{unit:.3f}px;--line:{unit / 10:.4f}px"><title>{escape(title)}</title>{body}'
-        f"{_scale_bar(box, unit)}</svg>",
-        unit,
+        f'<svg class="sky" role="img" viewBox="{left:.2f} {top:.2f} {right - left:.2f} {bottom - top:.2f}" '
+        f'style="font-size:{unit:.3f}px"><title>{escape(title)}</title>{body}'
+        f"{_scale_bar(box, unit)}</svg>"
     )
 
 
@@ -228,7 +231,7 @@ def footprint_figure(frame: SkyFrame, layers: Sequence[LayerView]) -> str:
     groups = []
     for number, layer in enumerate(layers):
         found = frame.by_layer[layer.basename]
-        if found:
+        if found and not is_twin(layer, layers):
             paths = "".join(
                 f'<path d="{_path(f.points)}"><title>{escape(layer.title)} · {escape(f.label)}</title></path>'
                 for f in found
@@ -236,7 +239,26 @@ def footprint_figure(frame: SkyFrame, layers: Sequence[LayerView]) -> str:
             groups.append(f'<g class="layer c{number % 8}" data-layer="{number}">{paths}</g>')
     if not groups:
         return ""
-    return _svg(frame.box, "".join(groups), "Footprints of all exposures by layer", "sky")[0]
+    return _svg(frame.box, "".join(groups), "Footprints of all exposures by layer", 52.0)
+
+
+def is_twin(layer: LayerView, layers: Sequence[LayerView]) -> bool:
+    """Tell whether a coarse layer has a fine one beside it, made of the same exposures.
+
+    Parameters
+    ----------
+    layer : LayerView
+        The layer.
+    layers : sequence of LayerView
+        All layers.
+
+    Returns
+    -------
+    bool
+        True for the coarse one of two.
+    """
+    fine = layer.basename.replace("_coarse-", "_")
+    return fine != layer.basename and any(other.basename == fine for other in layers)
 
 
 def cell_figure(frame: SkyFrame) -> str:
@@ -256,10 +278,10 @@ def cell_figure(frame: SkyFrame) -> str:
     if corners is None:
         return ""
     drawn = [f.points for found in frame.by_layer.values() for f in found]
-    box = _box(np.concatenate([corners, *drawn]))
+    box = _box(np.concatenate([corners, *drawn]), 2.2 * _MARGIN)
     paths = "".join(f'<path d="{_path(points)}"/>' for points in drawn)
     body = f'<path class="cell" d="{_path(corners)}"/><g class="covered">{paths}</g>'
-    return _svg(box, body, "Where the exposures lie in the sky cell", "sky")[0]
+    return _svg(box, body, "Where the exposures lie in the sky cell")
 
 
 def layer_map(frame: SkyFrame, layer: LayerView) -> tuple[str, float]:
@@ -279,7 +301,31 @@ def layer_map(frame: SkyFrame, layer: LayerView) -> tuple[str, float]:
     deepest : float
         Largest exposure time, s.
     """
-    found = frame.by_layer[layer.basename]
+    return _depth_figure(frame.by_layer[layer.basename], layer.title)
+
+
+def whole_map(frame: SkyFrame, layers: Sequence[LayerView]) -> tuple[str, float]:
+    """Draw the exposure time of all layers together.
+
+    Parameters
+    ----------
+    frame : SkyFrame
+        The plane.
+    layers : sequence of LayerView
+        The layers.
+
+    Returns
+    -------
+    svg : str
+        An SVG element; empty where no footprint is known.
+    deepest : float
+        Largest exposure time, s.
+    """
+    found = [f for layer in layers if not is_twin(layer, layers) for f in frame.by_layer[layer.basename]]
+    return _depth_figure(found, "all layers together")
+
+
+def _depth_figure(found: Sequence[Footprint], name: str) -> tuple[str, float]:
     if not found:
         return "", 0.0
     box = _box(np.concatenate([f.points for f in found]))
@@ -290,7 +336,7 @@ def layer_map(frame: SkyFrame, layer: LayerView) -> tuple[str, float]:
         f'<image href="{depth.uri}" x="{left:.2f}" y="{top:.2f}" width="{right - left:.2f}" '
         f'height="{bottom - top:.2f}" preserveAspectRatio="none"/><g class="outlines">{outlines}</g>'
     )
-    return _svg(box, body, f"Exposure time of {layer.title}", "sky")[0], depth.deepest
+    return _svg(box, body, f"Exposure time of {name}"), depth.deepest
 
 
 def gauge(check: dict[str, Any]) -> str:
@@ -328,8 +374,10 @@ def gauge(check: dict[str, Any]) -> str:
     return (
         '<svg class="gauge" viewBox="0 0 120 14" aria-hidden="true">'
         f'<rect class="g-pass" x="4" y="5" width="{max(0.0, start_warn - 4):.1f}" height="4"/>'
-        f'<rect class="g-warn" x="{start_warn:.1f}" y="5" width="{max(0.0, start_fail - start_warn):.1f}" height="4"/>'
-        f'<rect class="g-fail" x="{start_fail:.1f}" y="5" width="{max(0.0, 116 - start_fail):.1f}" height="4"/>'
+        f'<rect class="g-warn" x="{start_warn:.1f}" y="5" '
+        f'width="{max(0.0, start_fail - start_warn):.1f}" height="4"/>'
+        f'<rect class="g-fail" x="{start_fail:.1f}" y="5" '
+        f'width="{max(0.0, 116 - start_fail):.1f}" height="4"/>'
         f'<circle cx="{at(value):.1f}" cy="7" r="4"/></svg>'
     )
 
@@ -363,8 +411,8 @@ def offset_figure(check: dict[str, Any]) -> str:
         # East is to the left, as on the sky.
         x, y, error = -row["east_mas"] * scale, -row["north_mas"] * scale, row["error_mas"] * scale
         label = (
-            f"{row.get('second')} − {row.get('first')}: {row['east_mas']:+.1f} mas East, {row['north_mas']:+.1f} mas "
-            f"North, ± {row['error_mas']:.1f}, {row.get('sources')} sources"
+            f"{row.get('second')} less {row.get('first')}: {row['east_mas']:+.1f} mas East, "
+            f"{row['north_mas']:+.1f} mas North, ± {row['error_mas']:.1f}, {row.get('sources')} sources"
         )
         body.append(
             f'<g class="mark"><title>{escape(label)}</title>'
@@ -405,11 +453,11 @@ def pair_figure(check: dict[str, Any], value: str, title: str, names: tuple[str,
     body = []
     for number, row in enumerate(rows):
         y = 4.0 + number * line
-        label = " – ".join(str(row.get(name)) for name in names)
+        label = " / ".join(str(row.get(name)) for name in names)
         body.append(
             f'<text class="small" x="98" y="{y + 7:.1f}" text-anchor="end">{escape(label)}</text>'
-            f'<rect class="value" x="102" y="{y:.1f}" width="{max(0.6, float(row[value]) / longest * width):.2f}" '
-            f'height="8"><title>{escape(label)}: {float(row[value]):.4g}</title></rect>'
+            f'<rect class="value" x="102" y="{y:.1f}" height="8" '
+            f'width="{max(0.6, float(row[value]) / longest * width):.2f}"><title>{escape(label)}: {float(row[value]):.4g}</title></rect>'
         )
     height = 8.0 + len(rows) * line
     for kind, limit in zip(("g-warn", "g-fail"), limits, strict=False):
@@ -443,7 +491,8 @@ def width_figure(check: dict[str, Any]) -> str:
     body = [
         '<path class="axis" d="M30 8V150H172"/><path class="limit" d="M30 150L172 8"/>',
         '<text class="small" x="101" y="166" text-anchor="middle">FWHM in the exposures (arcsec)</text>',
-        '<text class="small" transform="translate(9 79) rotate(-90)" text-anchor="middle">in the mosaic</text>',
+        '<text class="small" transform="translate(9 79) rotate(-90)" text-anchor="middle">'
+        "in the mosaic</text>",
         f'<text class="small" x="172" y="158" text-anchor="end">{top:.2f}</text>',
         f'<text class="small" x="27" y="13" text-anchor="end">{top:.2f}</text>',
     ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_SIGNS = {"pass": "✓", "warn": "!", "fail": "✕", "not run": "–", "unknown": "?"}
+_SIGNS = {"pass": "✓", "warn": "!", "fail": "✕", "not run": "&ndash;", "unknown": "?"}
 _WORDS = {
     "pass": "passed",
     "warn": "warning",
@@ -53,7 +53,9 @@ def page(view: RunView, start: Path) -> str:
     longest = next(pixels for most, pixels in _PREVIEW_PIXELS if len(view.layers) <= most)
     link = _Links(view.folder, start)
     # Previews that cannot be read are told among the problems, so layers come before them.
-    layers = "".join(_layer(view, layer, number, frame, link, longest) for number, layer in enumerate(view.layers))
+    layers = "".join(
+        _layer(view, layer, number, frame, link, longest) for number, layer in enumerate(view.layers)
+    )
     sections = [
         ("overview", "Overview", _overview(view, frame)),
         ("checks", "Checks", _matrix(view.layers)),
@@ -78,11 +80,11 @@ def page(view: RunView, start: Path) -> str:
         f'<link rel="icon" href="data:,"><title>{escape(title)} · multivisit report</title>'
         f"<style>{_resource('page.css')}</style></head>"
         f'<body><a class="skip" href="#overview">Skip to content</a><header><div class="bar">'
-        f"<div><p class=\"kicker\">multivisit report</p><h1>{escape(title)}</h1></div>"
+        f'<div><p class="kicker">multivisit report</p><h1>{escape(title)}</h1></div>'
         '<button id="theme" type="button" aria-label="Switch between light and dark">◐</button></div>'
         f'<nav aria-label="Sections">{navigation}</nav></header><main>{body}</main>'
-        f"<footer>Written {datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC by multivisit {_version()}. This page needs no "
-        "network and nothing beside it; links lead to the files of the run.</footer>"
+        f"<footer>Written {datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC by multivisit {_version()}. "
+        "This page needs no network and nothing beside it; links lead to the files of the run.</footer>"
         f"<script>{_resource('page.js')}</script></body></html>\n"
     )
 
@@ -100,12 +102,16 @@ class _Links:
         if "://" in place:
             self._prefix = place + "/"
 
+    def to(self, name: str) -> str:
+        """Give the address of a file, ready for an attribute."""
+        return escape(self._prefix + quote(name), quote=True)
+
     def __call__(self, entry: FileEntry) -> str:
         """Give a table row with the file's name and size."""
         if entry.size is None:
             return f'<tr class="missing"><td>{escape(entry.name)}</td><td>not here</td></tr>'
-        href = escape(self._prefix + quote(entry.name), quote=True)
-        return f'<tr><td><a href="{href}">{escape(entry.name)}</a></td><td class="n">{_size(entry.size)}</td></tr>'
+        link = f'<a href="{self.to(entry.name)}">{escape(entry.name)}</a>'
+        return f'<tr><td>{link}</td><td class="n">{_size(entry.size)}</td></tr>'
 
 
 def _resource(name: str) -> str:
@@ -137,14 +143,15 @@ def _size(n_bytes: float) -> str:
 
 def _number(value: Any, digits: int = 4) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "–" if value is None else escape(str(value))
+        return "&ndash;" if value is None else escape(str(value))
     return f"{value:,.{digits}g}" if abs(value) < 1e5 else f"{value:,.0f}"
 
 
 def _badge(verdict: str) -> str:
     verdict = verdict if verdict in _SIGNS else "unknown"
     kind = verdict.replace(" ", "-")
-    return f'<span class="badge {kind}"><span aria-hidden="true">{_SIGNS[verdict]}</span> {_WORDS[verdict]}</span>'
+    sign = f'<span aria-hidden="true">{_SIGNS[verdict]}</span>'
+    return f'<span class="badge {kind}">{sign} {_WORDS[verdict]}</span>'
 
 
 def _checks(layer: LayerView) -> dict[str, dict[str, Any]]:
@@ -170,7 +177,9 @@ def _overview(view: RunView, frame: figures.SkyFrame) -> str:
     if times:
         tiles.append(("Exposure time", _duration(sum(times.values())), f"{len(times)} exposures"))
     if frame.area:
-        tiles.append(("Area", f"{frame.area / 3600.0:.3g} arcmin²", f"RA {frame.ra:.4f}°, Dec {frame.dec:+.4f}°"))
+        tiles.append(
+            ("Area", f"{frame.area / 3600.0:.3g} arcmin²", f"RA {frame.ra:.4f}°, Dec {frame.dec:+.4f}°")
+        )
     seconds = [layer.quality.get("run", {}).get("seconds") for layer in view.layers]
     known = [value for value in seconds if isinstance(value, (int, float))]
     if known:
@@ -188,7 +197,7 @@ def _overview(view: RunView, frame: figures.SkyFrame) -> str:
         f'<li class="c{number % 8}"><button type="button" data-layer="{number}" aria-pressed="false">'
         f"{escape(layer.title)}</button></li>"
         for number, layer in enumerate(view.layers)
-        if frame.by_layer[layer.basename]
+        if frame.by_layer[layer.basename] and not figures.is_twin(layer, view.layers)
     )
     maps = ""
     if drawn:
@@ -197,10 +206,31 @@ def _overview(view: RunView, frame: figures.SkyFrame) -> str:
             f'<span class="hint">Choose a layer to see it alone.</span></figcaption>'
             f'<ul class="legend">{legend}</ul></figure>'
         )
-        if cell:
-            maps += f"<figure>{cell}<figcaption>In the sky cell</figcaption></figure>"
-        maps += "</div>"
-    return f'<div class="tiles">{cards}</div>{maps}'
+        depth, deepest = figures.whole_map(frame, view.layers)
+        whole = _depth_caption(depth, deepest, "Exposure time of all layers, 0 to")
+        side = f"<figure>{cell}<figcaption>In the sky cell</figcaption></figure>" if cell else ""
+        maps += f'<div class="side">{_attention(view.layers)}{side}{whole}</div></div>'
+    return f'<div class="tiles">{cards}</div>{maps or _attention(view.layers)}'
+
+
+def _attention(layers: Sequence[LayerView]) -> str:
+    """List what did not pass, the worst first."""
+    found = [
+        (_ORDER.index(check["verdict"]), number, layer, check)
+        for number, layer in enumerate(layers)
+        for check in _checks(layer).values()
+        if check.get("verdict") in ("warn", "fail")
+    ]
+    if not found:
+        known = any(layer.quality for layer in layers)
+        text = "Every check that was run has passed." if known else "No checks were found."
+        return f'<div class="attention"><h3>What to look at</h3><p>{text}</p></div>'
+    items = "".join(
+        f'<li>{_badge(check["verdict"])} <a href="#layer-{number}">{escape(layer.title)}</a>: '
+        f"{escape(str(check.get('title')))}<p>{escape(str(check.get('explanation') or ''))}</p></li>"
+        for _, number, layer, check in sorted(found, key=lambda one: one[:2])
+    )
+    return f'<div class="attention"><h3>What to look at</h3><ul>{items}</ul></div>'
 
 
 def _duration(seconds: float) -> str:
@@ -228,13 +258,14 @@ def _matrix(layers: Sequence[LayerView]) -> str:
                 f'<span class="sr">{escape(_WORDS.get(verdict, verdict))}</span></td>'
             )
         rows.append(
-            f'<tr><th scope="row"><a href="#layer-{number}">{escape(layer.title)}</a></th>{"".join(cells)}</tr>'
+            f'<tr><th scope="row"><a href="#layer-{number}">{escape(layer.title)}</a></th>'
+            f"{''.join(cells)}</tr>"
         )
     key = " ".join(_badge(verdict) for verdict in ("pass", "warn", "fail", "not run"))
     return (
-        f'<p class="key">{key}</p><div class="scroll" tabindex="0" role="region" aria-label="All checks"><table '
-        f'class="matrix"><thead><tr><th scope="col">Layer</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody>'
-        "</table></div>"
+        f'<p class="key">{key}</p><div class="scroll" tabindex="0" role="region" aria-label="All checks">'
+        f'<table class="matrix"><thead><tr><th scope="col">Layer</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -242,13 +273,9 @@ def _layer(
     view: RunView, layer: LayerView, number: int, frame: figures.SkyFrame, link: _Links, longest: int
 ) -> str:
     """Write the card of one layer."""
-    picture = _preview(view, layer, longest)
+    picture = _preview(view, layer, link, longest)
     depth, deepest = figures.layer_map(frame, layer)
-    if depth:
-        depth = (
-            f"<figure>{depth}<figcaption>Exposure time, 0 to {deepest:,.0f} s "
-            '<span class="ramp" aria-hidden="true"></span></figcaption></figure>'
-        )
+    depth = _depth_caption(depth, deepest, "Exposure time, 0 to")
     checks = _checks(layer)
     plots = "".join(_plots(checks))
     parts = [
@@ -269,7 +296,14 @@ def _layer(
     )
 
 
-def _preview(view: RunView, layer: LayerView, longest: int) -> str:
+def _depth_caption(drawn: str, deepest: float, text: str) -> str:
+    if not drawn:
+        return ""
+    ramp = '<span class="ramp" aria-hidden="true"></span>'
+    return f"<figure>{drawn}<figcaption>{text} {deepest:,.0f} s {ramp}</figcaption></figure>"
+
+
+def _preview(view: RunView, layer: LayerView, link: _Links, longest: int) -> str:
     if layer.preview is None:
         return ""
     try:
@@ -278,15 +312,15 @@ def _preview(view: RunView, layer: LayerView, longest: int) -> str:
         view.problems.append(f"{layer.preview.name}: cannot be shown ({error})")
         return ""
     return (
-        f'<figure><a class="zoom" href="{uri}"><img src="{uri}" width="{width}" height="{height}" decoding="async" '
-        f'alt="Preview of the mosaic {escape(layer.title, quote=True)}"></a>'
-        "<figcaption>Preview</figcaption></figure>"
+        f'<figure><img src="{uri}" width="{width}" height="{height}" '
+        f'alt="Preview of the mosaic {escape(layer.title, quote=True)}">'
+        f'<figcaption>Preview, <a href="{link.to(layer.preview.name)}">whole picture</a></figcaption></figure>'
     )
 
 
 def _facts(layer: LayerView) -> str:
     header, statistics = layer.header, layer.quality.get("statistics") or {}
-    shape = None if layer.shape is None else f"{layer.shape[1]:,} × {layer.shape[0]:,}"
+    shape = None if layer.shape is None else f"{layer.shape[1]:,} x {layer.shape[0]:,}"
     facts = [
         ("Pixels", shape),
         ("Scale", f"{header['PIXSCALE']:g}″" if isinstance(header.get("PIXSCALE"), (int, float)) else None),
@@ -299,7 +333,9 @@ def _facts(layer: LayerView) -> str:
         ("Made by", header.get("PROD_VER")),
     ]
     items = "".join(
-        f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts if value not in (None, "")
+        f"<div><dt>{name}</dt><dd>{escape(str(value))}</dd></div>"
+        for name, value in facts
+        if value not in (None, "")
     )
     return f'<dl class="facts">{items}</dl>'
 
@@ -329,7 +365,7 @@ def _check_table(checks: dict[str, dict[str, Any]]) -> str:
         rows.append(
             f'<li class="check">{_badge(str(check.get("verdict")))}<div><h4>{escape(str(check.get("title")))}'
             f'<span class="value">{value}</span></h4>{figures.gauge(check)}'
-            f'<p>{escape(str(check.get("explanation") or ""))}</p>'
+            f"<p>{escape(str(check.get('explanation') or ''))}</p>"
             + (f'<p class="advice">{escape(advice)}</p>' if advice else "")
             + f'<p class="limits">{escape(str(check.get("measures") or ""))} <b>{limits}</b></p></div></li>'
         )
@@ -343,7 +379,12 @@ def _plots(checks: dict[str, dict[str, Any]]) -> Iterable[str]:
     if "psf_mosaic" in checks:
         yield figures.width_figure(checks["psf_mosaic"])
     bars = (
-        ("sky_seams", "in_noise", "Sky left between exposures, in units of the pixel noise", ("first", "second")),
+        (
+            "sky_seams",
+            "in_noise",
+            "Sky left between exposures, in units of the pixel noise",
+            ("first", "second"),
+        ),
         ("flux_scale", "beyond", "Difference of flux between exposures", ("first", "second")),
         ("psf_members", "ratio", "Width of sources against the other exposures", ("rootname",)),
         ("outliers", "share", "Share of deviating pixels", ("rootname",)),
@@ -421,8 +462,9 @@ def _vetting(rows: Sequence[dict[str, str]]) -> str:
                 cells.append(f"<td>{escape(text)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        '<p class="filter"><label>Filter <input type="search" id="filter" placeholder="file, filter, reason …" '
-        f'autocomplete="off"></label> <output id="shown" aria-live="polite">{len(rows)} of {len(rows)}</output></p>'
+        '<p class="filter"><label>Filter <input type="search" id="filter" autocomplete="off" '
+        'placeholder="file, filter, reason"></label> '
+        f'<output id="shown" aria-live="polite">{len(rows)} of {len(rows)}</output></p>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Vetting table"><table class="sortable" '
         f'id="vetting"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
     )
