@@ -39,7 +39,10 @@ def made_layer(files: tuple[Path, ...], folder: Path, **parameters: object):
         RunOptions(inputs=files, output_folder=folder, previews=False, quality_tests=True)
     )
     (item,) = plan_run(options).layers
-    item = dataclasses.replace(item, parameters=item.parameters.replace(**parameters))
+    combination = item.parameters.replace(**parameters)
+    item = dataclasses.replace(
+        item, parameter_set=item.parameter_set.model_copy(update={"astrodrizzle": combination})
+    )
     made = make_mosaic(item.layer, item.grid, item.parameters, options, lambda *_: None)
     return options, item, made
 

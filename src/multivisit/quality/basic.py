@@ -148,8 +148,8 @@ def _weights(facts: LayerFacts) -> Check:
     return checked(
         "weights",
         abs(statistics.median_weight / expected - 1.0),
-        f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s on pixels "
-        f"of {facts.grid.scale:g} for {scale:.4g} arcsec lead to expect {expected:.5g}.",
+        f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s "
+        f"on pixels of {facts.grid.scale:g} for {scale:.4g} arcsec lead to expect {expected:.5g}.",
         [
             {"what": "median", "weight": statistics.median_weight, "expected": expected},
             {

@@ -6,6 +6,7 @@ import dataclasses
 import platform
 from typing import TYPE_CHECKING, Any
 
+from multivisit.plan.parameters import used_combination_values
 from multivisit.quality.basic import basic_checks
 from multivisit.quality.limits import CHECKS
 from multivisit.quality.pixels import pixel_checks, unrun_pixel_checks
@@ -68,7 +69,7 @@ def assess_layer(
         statistics=dataclasses.asdict(facts.summary.statistics),
         exposures=facts.describe_exposures(),
         checks=tuple(by_name[name] for name in CHECKS if name in by_name),
-        parameters=facts.parameters.model_dump(mode="json"),
+        parameters=used_combination_values(facts.parameters),
         run={"multivisit": __version__, "python": platform.python_version(), **(run or {})},
     )
 

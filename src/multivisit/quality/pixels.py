@@ -77,7 +77,8 @@ def pixel_checks(facts: LayerFacts, looks: Sequence[ExposureLook]) -> list[Check
     Returns
     -------
     list of Check
-        Sky seams (where the run has not compared the skies), offsets, flux scale, PSF of members and mosaic, deviating pixels.
+        Sky seams (where the run has not compared the skies), offsets, flux scale, PSF of members and mosaic,
+        deviating pixels.
     """
     pairs = _matched_pairs(facts, looks)
     return [
@@ -151,8 +152,8 @@ def _offsets(facts: LayerFacts, pairs: Sequence[_Pair]) -> Check:
     return checked(
         "relative_offsets",
         worst["beyond_mas"],
-        f"{worst['second']} lies {worst['east_mas']:+.1f} mas East and {worst['north_mas']:+.1f} mas North of "
-        f"{worst['first']} ({worst['sources']} sources, +- {worst['error_mas']:.1f} mas); none of the "
+        f"{worst['second']} lies {worst['east_mas']:+.1f} mas East and {worst['north_mas']:+.1f} mas North "
+        f"of {worst['first']} ({worst['sources']} sources, +- {worst['error_mas']:.1f} mas); none of the "
         f"{len(rows)} pairs is farther apart.",
         rows,
     )
@@ -240,7 +241,7 @@ def _psf_mosaic(facts: LayerFacts, looks: Sequence[ExposureLook], pairs: Sequenc
     if np.count_nonzero(known) < _LEAST_SOURCES:
         return not_run("psf_mosaic", f"Fewer than {_LEAST_SOURCES} bright sources could be measured.")
     drop = pixel * facts.parameters.final_pixfrac
-    # A square of side a has the variance a^2/12 along each axis: the drop and the pixel of the mosaic are added.
+    # A square of side a has the variance a^2/12 along each axis: those of drop and mosaic pixel are added.
     expected = np.sqrt(width[known] ** 2 + (drop**2 + facts.grid.scale**2) / 12.0)
     ratio = float(np.median(measured[known] / expected))
 

@@ -254,8 +254,8 @@ def write_crossmatch(visits: Sequence[VisitSources], folder: Path, moment: float
     Returns
     -------
     list of Path
-        A file ``<basename>_mvm_overlap_crossmatch.json`` for each layer that has the longer list of an overlap;
-        none where all exposures are of one visit.
+        A file ``<basename>_mvm_overlap_crossmatch.json`` for each layer that has the longer list of an
+        overlap; none where all exposures are of one visit.
 
     Raises
     ------

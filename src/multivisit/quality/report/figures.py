@@ -457,7 +457,8 @@ def pair_figure(check: dict[str, Any], value: str, title: str, names: tuple[str,
         body.append(
             f'<text class="small" x="98" y="{y + 7:.1f}" text-anchor="end">{escape(label)}</text>'
             f'<rect class="value" x="102" y="{y:.1f}" height="8" '
-            f'width="{max(0.6, float(row[value]) / longest * width):.2f}"><title>{escape(label)}: {float(row[value]):.4g}</title></rect>'
+            f'width="{max(0.6, float(row[value]) / longest * width):.2f}">'
+            f"<title>{escape(label)}: {float(row[value]):.4g}</title></rect>"
         )
     height = 8.0 + len(rows) * line
     for kind, limit in zip(("g-warn", "g-fail"), limits, strict=False):

@@ -314,7 +314,8 @@ def _preview(view: RunView, layer: LayerView, link: _Links, longest: int) -> str
     return (
         f'<figure><img src="{uri}" width="{width}" height="{height}" '
         f'alt="Preview of the mosaic {escape(layer.title, quote=True)}">'
-        f'<figcaption>Preview, <a href="{link.to(layer.preview.name)}">whole picture</a></figcaption></figure>'
+        f'<figcaption>Preview, <a href="{link.to(layer.preview.name)}">whole picture</a></figcaption>'
+        "</figure>"
     )
 
 
@@ -411,8 +412,8 @@ def _exposure_table(layer: LayerView) -> str:
     names = ("File", "Visit", "Date", "Time", "WCSNAME", "Sky taken off (e/s/″²)", "Used")
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Exposures of the layer"><table><thead><tr>'
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Exposures of the layer"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
