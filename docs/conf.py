@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "command_reference",
+    "quality_limits",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

@@ -26,7 +26,7 @@ def gaussian_stars(shape, x, y, flux, sigma):
 
 def test_stars_are_found_centred_and_measured():
     rng = np.random.default_rng(3)
-    grid = np.arange(20.0, 300.0, 20.0)
+    grid = np.arange(20.0, 310.0, 32.0)
     x, y = (v.reshape(-1) + rng.uniform(-0.5, 0.5, grid.size**2) for v in np.meshgrid(grid, grid))
     flux = rng.uniform(300.0, 3000.0, len(x))
     image = gaussian_stars((320, 320), x, y, flux, 1.0) + 50.0 + rng.normal(0.0, 1.0, (320, 320))

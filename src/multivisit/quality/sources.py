@@ -200,9 +200,9 @@ def find_sources(
 def measure_stamps(stamps: Floats, window: float) -> tuple[Floats, Floats, Floats]:
     """Centre sources and measure their widths in a Gaussian window.
 
-    The centroid moves by twice the windowed mean until it rests (the factor is exact for a Gaussian as wide
-    as the window). A Gaussian of variance ``s2`` seen through a window of variance ``w2`` has the second
-    moment ``s2 w2 / (s2 + w2)``, from which ``s2`` follows.
+    A Gaussian of variance ``s2`` seen through a window of variance ``w2`` at a distance ``d`` has the second
+    moment ``m = s2 w2 / (s2 + w2)`` and its mean at ``d w2 / (s2 + w2)``. So the centroid moves by the mean
+    over ``1 - m / w2`` until it rests, and ``s2`` follows from ``m``.
 
     Parameters
     ----------
@@ -228,13 +228,14 @@ def measure_stamps(stamps: Floats, window: float) -> tuple[Floats, Floats, Float
             column_sums = np.einsum("nyx,ny->nx", stamps, gy) * gx
             row_sums = np.einsum("nyx,nx->ny", stamps, gx) * gy
             total = column_sums.sum(axis=1)
-            mean_x = (column_sums * reach).sum(axis=1) / total
-            mean_y = (row_sums * reach).sum(axis=1) / total
-            dx = np.clip(dx + 2.0 * (mean_x - dx), -2.0, 2.0)
-            dy = np.clip(dy + 2.0 * (mean_y - dy), -2.0, 2.0)
-        square = (reach - dx[:, None]) ** 2
-        moment = (column_sums * square).sum(axis=1) + (row_sums * (reach - dy[:, None]) ** 2).sum(axis=1)
-        moment /= 2.0 * total
+            away_x, away_y = reach - dx[:, None], reach - dy[:, None]
+            mean_x = (column_sums * away_x).sum(axis=1) / total
+            mean_y = (row_sums * away_y).sum(axis=1) / total
+            moment = (column_sums * away_x**2).sum(axis=1) + (row_sums * away_y**2).sum(axis=1)
+            moment = 0.5 * moment / total - 0.5 * (mean_x**2 + mean_y**2)
+            step = np.clip(1.0 - moment / window**2, 0.3, 1.0)
+            dx = np.clip(dx + mean_x / step, -2.0, 2.0)
+            dy = np.clip(dy + mean_y / step, -2.0, 2.0)
         variance = 1.0 / (1.0 / moment - 1.0 / window**2)
         width = np.sqrt(np.where(variance > 0.0, variance, np.nan))
     return dx, dy, width

@@ -116,7 +116,11 @@ def collect(folder: Path) -> RunView:
         What they say; nothing that is wrong with them is an error.
     """
     view = RunView(folder)
-    names = {path.name: path for path in sorted(folder.iterdir()) if path.is_file() and path.name[0] != "."}
+    names = {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name[0] != "." and path.suffix != ".html"
+    }
     named = _read_manifests(view, names)
     bases = {m["base"] for name in {*names, *named} if (m := _PRODUCT.match(name))}
     bases |= {name.removesuffix("_quality.json") for name in names if name.endswith("_quality.json")}

@@ -488,19 +488,24 @@ def width_figure(check: dict[str, Any]) -> str:
     if len(rows) < 2:
         return ""
     points = to_fwhm * np.array([(row["member_sigma"], row["mosaic_sigma"]) for row in rows])
-    top = 1.1 * float(np.percentile(points, 98))
+    low, top = 0.85 * float(np.percentile(points, 2)), 1.1 * float(np.percentile(points, 98))
+    label = '<text class="small" x="{}" y="{}" text-anchor="{}">{}</text>'
     body = [
         '<path class="axis" d="M30 8V150H172"/><path class="limit" d="M30 150L172 8"/>',
-        '<text class="small" x="101" y="166" text-anchor="middle">FWHM in the exposures (arcsec)</text>',
-        '<text class="small" transform="translate(9 79) rotate(-90)" text-anchor="middle">'
-        "in the mosaic</text>",
-        f'<text class="small" x="172" y="158" text-anchor="end">{top:.2f}</text>',
-        f'<text class="small" x="27" y="13" text-anchor="end">{top:.2f}</text>',
+        label.format(101, 166, "middle", "FWHM in the exposures (arcsec)"),
+        '<g transform="translate(9 79) rotate(-90)">'
+        + label.format(0, 0, "middle", "in the mosaic")
+        + "</g>",
+        label.format(172, 158, "end", f"{top:.2f}"),
+        label.format(30, 158, "start", f"{low:.2f}"),
+        label.format(27, 13, "end", f"{top:.2f}"),
+        label.format(27, 150, "end", f"{low:.2f}"),
     ]
+    places = np.array([[30.0, 150.0]]) + (points - low) / max(top - low, 1e-9) * np.array([[142.0, -142.0]])
     body += [
-        f'<circle class="dot" cx="{30 + x / top * 142:.1f}" cy="{150 - y / top * 142:.1f}" r="1.5"/>'
-        for x, y in points
-        if x <= top and y <= top
+        f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="1.5"/>'
+        for x, y in places
+        if 30.0 <= x <= 172.0 and 8.0 <= y <= 150.0
     ]
     return _plot("0 0 180 170", body, "Width of sources in the mosaic and in its exposures")
 
