@@ -56,6 +56,9 @@ class RunPlan:
     message: str = ""
     """Why nothing can be made; empty otherwise."""
 
+    prefix: str = ""
+    """Beginning of all names where it is not ``hst_<sky cell>``."""
+
 
 @dataclass(frozen=True)
 class LayerResult:
