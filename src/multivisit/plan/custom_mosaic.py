@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from multivisit.errors import ParameterError, SkyCellError
@@ -192,6 +192,9 @@ class ExposuresArea:
     Exposures that lie outside the projection cell, where the published code clips, are in it as well.
     """
 
+    scale: float | None = None
+    """Arcsec per pixel of all layers; None: the published scales."""
+
     def mosaic(self, outlines: Sequence[Outline], projection_cells: Sequence[int]) -> CustomMosaic:
         """Work out the grids; see `CustomArea`."""
         cell = nearest_projection_cell(*middle_of_outlines(outlines))
@@ -202,7 +205,7 @@ class ExposuresArea:
                 last = sky_cell.layout.cell_pixels - 1
                 bounds.append((int(x), int(x) + last, int(y), int(y) + last))
         left, right, low, high = zip(*bounds, strict=True)
-        return _of_limits(cell, (min(left), max(right), min(low), max(high)))
+        return _of_limits(cell, (min(left), max(right), min(low), max(high)), self.scale)
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ class RectangleArea:
 class OutlinesArea:
     """The smallest rectangle, North up, that holds some outlines on the sky."""
 
-    outlines: tuple[Outline, ...]
+    outlines: tuple[Outline, ...] = field(repr=False)
     """Right ascensions and declinations in degrees of each outline."""
 
     words: str = "outlines on the sky"
@@ -346,9 +349,10 @@ def limits_grid(cell: ProjectionCell, scale: float, limits: Sequence[float]) -> 
     return _plane_grid(cell, scale, (x_min, y_min, x_max - x_min + 1, y_max - y_min + 1))
 
 
-def _of_limits(cell: ProjectionCell, limits: Sequence[float]) -> CustomMosaic:
-    words = "x from {:g} to {:g}, y from {:g} to {:g}".format(*limits)
-    return replace(_at_scales(cell, None, lambda scale: limits_grid(cell, scale, limits), words), is_cut=True)
+def _of_limits(cell: ProjectionCell, limits: Sequence[float], scale: float | None = None) -> CustomMosaic:
+    words = "x from {:.10g} to {:.10g}, y from {:.10g} to {:.10g}".format(*limits)
+    mosaic = _at_scales(cell, scale, lambda value: limits_grid(cell, value, limits), words)
+    return replace(mosaic, is_cut=True)
 
 
 class _GridOfScale(Protocol):

@@ -98,6 +98,9 @@ class RunOptions:
     """Bytes that the run's process may take at most (default: half of what is free when it starts).
     Results do not depend on it."""
 
+    diagnostics: bool = False
+    """Write footprints, masks, depth maps and sky values into a sub-folder beside the mosaics."""
+
     log_level: int = 20
     """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""
 
