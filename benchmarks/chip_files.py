@@ -1,8 +1,8 @@
-"""Turn exposures into what SWarp reads: a file and a weight map a chip, with the distortion as a TPV polynomial.
+"""Turn exposures into what SWarp reads: a file and a weight map a chip, with the distortion as TPV.
 
-SWarp knows neither SIP nor lookup tables. A polynomial of degree 5 in the TPV form holds SIP of that order exactly;
-here it is fitted to the whole WCS, so that it also takes what is smooth in the tables. The rest, a few hundredths of a
-pixel, SWarp goes without.
+SWarp knows neither SIP nor lookup tables. A polynomial of degree 5 in the TPV form holds SIP of that order
+exactly; here it is fitted to the whole WCS, so that it also takes what is smooth in the tables. The rest, a
+few hundredths of a pixel, SWarp goes without.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def fit_tpv(wcs: WCS, shape: tuple[int, int]) -> tuple[dict[str, Any], float]:
     residual : float
         Largest difference from the exact WCS on a lattice of pixels, in pixels of the chip.
     """
-    from astropy.wcs import WCS as Wcs
+    from astropy import wcs as astropy_wcs
 
     columns, rows = np.meshgrid(np.linspace(0, shape[1] - 1, 97), np.linspace(0, shape[0] - 1, 65))
     x, y = columns.ravel(), rows.ravel()
-    plane = Wcs(naxis=2)
+    plane = astropy_wcs.WCS(naxis=2)
     plane.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     plane.wcs.crval = wcs.wcs.crval
     plane.wcs.crpix = [1.0, 1.0]
@@ -93,8 +93,8 @@ def fit_tpv(wcs: WCS, shape: tuple[int, int]) -> tuple[dict[str, Any], float]:
 def write_chip_files(exposure: Path, folder: Path) -> list[ChipFile]:
     """Write a science image and a weight map for each chip of an exposure.
 
-    Science is in electrons per second. The weight is the exposure time where the pixel is good by its flags (the
-    same bits as in the mosaics of this package) and finite, and 0 elsewhere.
+    Science is in electrons per second. The weight is the exposure time where the pixel is good by its flags
+    (the same bits as in the mosaics of this package) and finite, and 0 elsewhere.
     """
     from astropy.io import fits
     from astropy.wcs import WCS

@@ -203,9 +203,8 @@ def print_report(runs: list[SystemRun], agreements: list[LayerAgreement], missin
             f"{run.name:12s} {run.sample.wall_seconds:7.1f} s wall, "
             f"{run.sample.peak_rss_bytes / 2**20:7.0f} MiB peak, {len(run.products)} products"
         )
-    print(
-        f"speed: {runs[0].sample.wall_seconds / runs[1].sample.wall_seconds:.1f} times drizzlepac (wall, same run)"
-    )
+    theirs, ours = (run.sample.wall_seconds for run in runs)
+    print(f"speed: {theirs / ours:.1f} times drizzlepac (wall, same run)")
     for name in missing:
         print(f"made by one system alone: {name}")
     for item in agreements:

@@ -1,8 +1,8 @@
 """Fields of many exposures, written as fast as the disk takes them: exact headers, noise for pixels.
 
 `multivisit.simulate` renders every star, which takes longer than anything that is measured here. These
-exposures have its headers (WCS with all tables, times, names) and pixels of sky and noise: the work of a run does not
-depend on what the pixels show.
+exposures have its headers (WCS with all tables, times, names) and pixels of sky and noise: the work of a run
+does not depend on what the pixels show.
 """
 
 from __future__ import annotations

@@ -40,10 +40,11 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def measure_bandwidth() -> dict[str, float]:
+def measure_bandwidth(*, quick: bool = False) -> dict[str, float]:
     """Measure the memory's bandwidth in bytes a second, with one thread and with one a core."""
     cores = os.cpu_count() or 1
-    return {str(threads): memory_bandwidth(threads) for threads in sorted({1, cores})}
+    size = (16 if quick else 512) << 20
+    return {str(threads): memory_bandwidth(threads, size_bytes=size) for threads in sorted({1, cores})}
 
 
 def describe_versions(drizzlepac_python: str | None, swarp: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Measure whole programs from outside: time, processor time, memory and disk of a process and its children."""
+"""Measure whole programs from outside: time, processor time, memory and disk, children included."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def run_measured(
 
 
 def measure_in_turns(
-    contenders: Sequence[Contender], report: Callable[[str], None]
+    contenders: Sequence[Contender], report: Callable[[str], None], *, warmed_bytes: int = WARMED_BYTES
 ) -> dict[str, dict[str, Any]]:
     """Measure programs in turns, so that a busy or a slowing machine hits all of them.
 
@@ -139,6 +139,8 @@ def measure_in_turns(
         What is measured.
     report : callable
         Gets a line of text for each run.
+    warmed_bytes : int
+        Memory that is touched.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def measure_in_turns(
     for number in range(max(item.repeats for item in contenders)):
         turns.extend((item, True) for item in contenders if number < item.repeats)
     for item, counts in turns:
-        settle()
+        settle(warmed_bytes)
         sample = item.run()
         if counts:
             samples[item.name].append(sample)
@@ -158,21 +160,24 @@ def measure_in_turns(
     return {name: summarize(values) for name, values in samples.items()}
 
 
-def settle(warmed_bytes: int | None = None) -> None:
+def settle(warmed_bytes: int) -> None:
     """Empty the queue of the disk and touch memory, so that the next run starts as the others do."""
     os.sync()
-    wanted = WARMED_BYTES if warmed_bytes is None else warmed_bytes
-    program = f"kept = [b'1' * (1 << 26) for _ in range({wanted >> 26})]"
+    program = f"kept = [b'1' * (1 << 26) for _ in range({warmed_bytes >> 26})]"
     subprocess.run([sys.executable, "-S", "-E", "-c", program], check=True)
 
 
 def summarize(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Put the samples of a contender into a record: all of them, their minimum and their median."""
+    """Put samples into a record: all of them, and the least, middle and most of each figure."""
     records = [{**asdict(sample), "cpu_seconds": sample.cpu_seconds} for sample in samples]
-    return {
-        "samples": records,
-        "minimum": {name: min(record[name] for record in records) for name in QUANTITIES},
-        "median": {name: statistics.median(record[name] for record in records) for name in QUANTITIES},
+    summaries: dict[str, Callable[[list[float]], float]] = {
+        "minimum": min,
+        "median": statistics.median,
+        "maximum": max,
+    }
+    return {"samples": records} | {
+        kind: {name: summary([record[name] for record in records]) for name in QUANTITIES}
+        for kind, summary in summaries.items()
     }
 
 
@@ -211,11 +216,20 @@ def disk_usage(folder: Path) -> int:
     return sum(seen.values())
 
 
-def memory_bandwidth(threads: int, *, size_bytes: int = 256 << 20, repeats: int = 5) -> float:
+def memory_bandwidth(threads: int, *, size_bytes: int, repeats: int = 7) -> float:
     """Measure the memory's bandwidth in bytes a second with a triad, ``a = b + s * c``.
 
     As STREAM counts it: 24 bytes an element, one read of ``b`` and ``c`` and one write of ``a``. The arrays
     are worked through in blocks whose product stays in the cache. Each thread has its own part.
+
+    Parameters
+    ----------
+    threads : int
+        Threads that work at the same time.
+    size_bytes : int
+        Size of each of the three arrays, all threads together.
+    repeats : int
+        Runs; the best counts.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.cases import RUN_MEMORY, Setup, eighteen_case, fresh_folder, our_contender
 from benchmarks.chip_files import ChipFile, write_chip_files
 from benchmarks.compare_drizzlepac import members_of
 from benchmarks.measuring import (
@@ -20,7 +21,6 @@ from benchmarks.measuring import (
     run_measured,
     total,
 )
-from benchmarks.setup import RUN_MEMORY, Setup, eighteen_case, fresh_folder, our_contender
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,7 @@ def measure_swarp(setup: Setup) -> dict[str, Any]:
         raise BenchmarkError("SWarp is not installed here (on Debian or Ubuntu: apt install swarp)")
     case = eighteen_case(setup)
     ours, chip_folder = setup.work / "multivisit_layers", setup.work / "swarp_chips"
-    our_run = our_contender(setup, case, ours, repeats=1 if setup.quick else 3, warm_ups=0)
+    our_run = our_contender(case, ours, repeats=1 if setup.quick else 3, warm_ups=0)
     setup.report(f"multivisit (warm-up): {in_words(our_run.run())}")
     fresh_folder(chip_folder)
     setup.report("writing the chips for SWarp")
@@ -78,7 +78,7 @@ def measure_swarp(setup: Setup) -> dict[str, Any]:
         Contender(name, partial(_run_layers, setup.swarp, layers, resampling, folders[name]), 1)
         for name, resampling in RESAMPLINGS.items()
     ]
-    turns = measure_in_turns(contenders, setup.report)
+    turns = measure_in_turns(contenders, setup.report, warmed_bytes=setup.warmed_bytes)
     flux = {
         name: {layer.name: _flux_ratio(folders[name], ours, layer.name) for layer in layers}
         for name in RESAMPLINGS

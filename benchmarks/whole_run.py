@@ -10,9 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.compare_drizzlepac import DRIZZLEPAC_PROGRAM, compare_layer, members_of, prepare_folder
-from benchmarks.measuring import BenchmarkError, Contender, Sample, measure_in_turns, run_measured, settle
-from benchmarks.setup import (
+from benchmarks.cases import (
     RUN_MEMORY,
     Case,
     Setup,
@@ -21,6 +19,8 @@ from benchmarks.setup import (
     our_contender,
     plain_environment,
 )
+from benchmarks.compare_drizzlepac import DRIZZLEPAC_PROGRAM, compare_layer, members_of, prepare_folder
+from benchmarks.measuring import BenchmarkError, Contender, Sample, measure_in_turns, run_measured, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,9 @@ def measure_whole_run(setup: Setup) -> dict[str, Any]:
     """Measure both functions with both packages, in turns, and compare the pixels of the products."""
     case = eighteen_case(setup)
     ours, theirs = setup.work / "multivisit_run", setup.work / "drizzlepac_run"
-    contenders = [our_contender(setup, case, ours, repeats=1 if setup.quick else 4)]
+    contenders = [
+        our_contender(case, ours, repeats=1 if setup.quick else 4, warm_ups=0 if setup.quick else 1)
+    ]
     if setup.drizzlepac_python is not None:
         contenders.append(_drizzlepac_contender(setup.drizzlepac_python, case, theirs, setup.quick))
     else:
@@ -56,7 +58,7 @@ def measure_whole_run(setup: Setup) -> dict[str, Any]:
         "exposures": len(case.exposures),
         "input_bytes": case.input_bytes,
         "memory": RUN_MEMORY,
-        "run": measure_in_turns(contenders, setup.report),
+        "run": measure_in_turns(contenders, setup.report, warmed_bytes=setup.warmed_bytes),
     }
     products = sorted(path.name for path in ours.glob("hst_skycell-*_dr[cz].fits"))
     result["layers"] = len(products)
@@ -102,7 +104,7 @@ def _measure_sky_cells(setup: Setup, case: Case) -> dict[str, Any]:
     walls: dict[str, list[float]] = {name: [] for name in pythons}
     processors: dict[str, list[float]] = {name: [] for name in pythons}
     cells: dict[str, list[str]] = {}
-    settle()
+    settle(setup.warmed_bytes)
     for number in range(1 if setup.quick else 5):
         for name, (python, repeats) in pythons.items():
             if number < repeats:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.compare_drizzlepac import write_poller
-from benchmarks.measuring import Contender, Sample, run_measured
+from benchmarks.measuring import WARMED_BYTES, Contender, Sample, run_measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +49,11 @@ class Setup:
     exposures: Path | None = None
     """Folder with the exposures of the whole run, instead of simulated ones."""
 
+    @property
+    def warmed_bytes(self) -> int:
+        """Memory that is touched before each run."""
+        return 0 if self.quick else WARMED_BYTES
+
 
 @dataclass(frozen=True)
 class Case:
@@ -84,7 +89,7 @@ def eighteen_case(setup: Setup) -> Case:
 
 
 def our_contender(
-    setup: Setup, case: Case, folder: Path, *, repeats: int, warm_ups: int = 1, memory: str = RUN_MEMORY
+    case: Case, folder: Path, *, repeats: int, warm_ups: int, memory: str = RUN_MEMORY
 ) -> Contender:
     """Measure this package's `run_mvm_processing` as a whole process, imports included."""
 
