@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     write_tables(results, options.output)
     write_plots(results, options.output)
-    report(f"written: {numbers}, tables and plots beside it")
+    report(f"tables and plots are in {options.output}")
     for name in failed:
         report(f"failed: {name}: {results['parts'][name]['error']}")
     return 1 if failed else 0
