@@ -22,7 +22,8 @@ _BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-
 # Counts what goes wrong, then writes what the page looks like where the test can read it.
 _WITNESS = """<script>
 window.__errors = [];
-addEventListener("error", (e) => window.__errors.push(String(e.message || e.target.outerHTML).slice(0, 200)), true);
+const note = (e) => window.__errors.push(String(e.message || e.target.outerHTML).slice(0, 200));
+addEventListener("error", note, true);
 addEventListener("unhandledrejection", (e) => window.__errors.push(String(e.reason)));
 console.error = (...all) => window.__errors.push(all.join(" "));
 addEventListener("load", () => setTimeout(() => {
@@ -35,7 +36,8 @@ addEventListener("load", () => setTimeout(() => {
   out.paths = document.querySelectorAll("svg.sky .layer path").length;
   out.plots = document.querySelectorAll("svg.plot").length;
   out.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  out.links = [...document.querySelectorAll("a[href^='#']")].filter((a) => !document.querySelector(a.hash)).length;
+  const inside = [...document.querySelectorAll("a[href^='#']")];
+  out.links = inside.filter((a) => !document.querySelector(a.hash)).length;
   click("#vetting th button");
   out.ascending = first();
   click("#vetting th button");

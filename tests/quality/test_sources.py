@@ -69,7 +69,7 @@ def test_widths_of_stamps_are_those_of_the_profiles():
 def test_shifted_lists_are_matched_and_the_shift_is_measured():
     rng = np.random.default_rng(5)
     first = rng.uniform(0.0, 2000.0, (400, 2))
-    second = first[50:] + [7.0, -4.0] + rng.normal(0.0, 0.1, (350, 2))
+    second = first[50:] + np.array([7.0, -4.0]) + rng.normal(0.0, 0.1, (350, 2))
     second = np.concatenate([second, rng.uniform(0.0, 2000.0, (100, 2))])
     match = match_positions(first, second, 20.0, 1.0)
     pairs = dict(zip(match.first.tolist(), match.second.tolist(), strict=True))

@@ -303,8 +303,6 @@ def _compare(one: VisitSources, other: VisitSources) -> tuple[LayerFacts, dict[s
     """Match two visits; None where they do not overlap or have no source in common."""
     from astropy.coordinates import angular_separation
 
-    from multivisit.sky.cells import SkyCell
-
     region = one.area.intersection(other.area)
     if region.area < 1.0:
         return None
@@ -317,10 +315,9 @@ def _compare(one: VisitSources, other: VisitSources) -> tuple[LayerFacts, dict[s
     match = match_positions(first, second, SEARCH / scale, max(TOLERANCE, pixel) / scale)
     if not len(match.first):
         return None
-    layer = reference.facts.layer
-    wcs = SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name).wcs
+    grid = reference.facts.grid
     places, others = first[match.first], second[match.second]
-    sky, other_sky = (wcs.all_pix2world(p, 0) for p in (places, others))
+    sky, other_sky = (grid.wcs.all_pix2world(p - np.array(grid.offset), 0) for p in (places, others))
     difference = others - places
     separation = angular_separation(*np.radians(sky.T), *np.radians(other_sky.T))
     columns = {

@@ -14,7 +14,7 @@ __all__ = ["FileEntry", "LayerView", "RunView", "collect"]
 _LARGEST_JSON = 64 << 20
 _LARGEST_TEXT = 4 << 20
 _PRODUCT = re.compile(r"^(?P<base>.+)_dr[cz]\.fits$")
-_NAME = re.compile(r"^hst_(?P<cell>skycell-p\d{4}x\d{2}y\d{2})_(?P<inst>[^_]+)_(?P<det>[^_]+)_(?P<rest>.+)$")
+_NAME = re.compile(r"_(?P<instrument>acs|wfc3|wfpc2)_(?P<detector>[a-z]+)_(?P<filter>[^_]+)_(?P<label>.+)$")
 _PRIMARY = (
     "EXPTIME",
     "DATE-OBS",
@@ -207,12 +207,12 @@ def _layer(view: RunView, base: str, own: list[str], names: dict[str, Path]) -> 
 
 def _title(base: str) -> str:
     """Give the layer's name for people: ACS/WFC F606W, and the label where it is not just 'all'."""
-    match = _NAME.match(base)
+    match = _NAME.search(base)
     if match is None:
         return base
-    filter_name, _, label = match["rest"].partition("_")
-    scale = "" if label in ("all", "") else f" ({label.removesuffix('-all').replace('-', ' ')})"
-    return f"{match['inst'].upper()}/{match['det'].upper()} {filter_name.upper()}{scale}"
+    label = match["label"].removesuffix("-all").replace("-", " ")
+    name = f"{match['instrument'].upper()}/{match['detector'].upper()} {match['filter'].upper()}"
+    return name if label == "all" else f"{name} ({label})"
 
 
 def _read_header(
