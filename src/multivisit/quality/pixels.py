@@ -125,18 +125,19 @@ def _seams(facts: LayerFacts, looks: Sequence[ExposureLook]) -> Check:
 
 def _offsets(facts: LayerFacts, pairs: Sequence[_Pair]) -> Check:
     to_mas = 1000.0 * facts.grid.scale
+    to_sky = np.array(facts.grid.cd) * 3600.0e3
     rows: list[dict[str, Any]] = []
     for pair in pairs:
         offset = measure_offset(pair.first.position, pair.second.position, pair.match)
         if offset is None:
             continue
+        east, north = to_sky @ (offset.dx, offset.dy)
         rows.append(
             {
                 "first": pair.first.rootname,
                 "second": pair.second.rootname,
-                # x runs to the West on a sky cell.
-                "east_mas": -offset.dx * to_mas,
-                "north_mas": offset.dy * to_mas,
+                "east_mas": float(east),
+                "north_mas": float(north),
                 "error_mas": offset.error * to_mas,
                 "rms_mas": math.hypot(offset.rms_x, offset.rms_y) * to_mas,
                 "sources": offset.n,
