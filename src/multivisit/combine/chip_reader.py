@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Rows = Callable[[int, int], NDArray[Any]]
 
-__all__ = ["RawChip", "read_chip"]
+__all__ = ["RawChip", "read_chip", "read_good_blocks"]
 
 _BLOCK_PIXELS = 1 << 18
 
@@ -69,24 +69,58 @@ def read_chip(
     ExposureError
         If the file cannot be read, or the flags have another shape than the pixels.
     """
-    ny, nx = chip.shape
-    raw = RawChip(np.empty(chip.shape, dtype=np.float32), np.empty(chip.shape, dtype=np.bool_), False)
-    step = max(1, _BLOCK_PIXELS // max(1, nx))
-    n_unflagged = 0
-    with ExitStack() as stack:
-        science_rows, factor = stack.enter_context(_science_rows(chip, step))
-        quality_rows = stack.enter_context(_quality_rows(chip, step))
-        for first in range(0, ny, step):
-            last = min(first + step, ny)
-            science, good = raw.science[first:last], raw.good[first:last]
-            _pixels.decode(science_rows(first, last), science.size, factor, science)
-            flags = quality_rows(first, last)
-            n_unflagged += _pixels.count_unflagged(flags, science.size)
-            test.mark(science, flags, good)
-            if other is not None:
-                other[0].mark(science, flags, other[1][first:last])
-    raw.all_flagged = n_unflagged == 0
+    raw = RawChip(np.empty(chip.shape, dtype=np.float32), np.empty(chip.shape, dtype=np.bool_), True)
+    for rows, science, flags in _blocks(chip, raw.science):
+        test.mark(science, flags, raw.good[rows])
+        if other is not None:
+            other[0].mark(science, flags, other[1][rows])
+        if raw.all_flagged:
+            raw.all_flagged = _pixels.count_unflagged(flags, science.size) == 0
     return raw
+
+
+def read_good_blocks(chip: Chip, test: PixelTest) -> Iterator[tuple[int, NDArray[np.bool_], bool]]:
+    """Read a chip a block of rows at a time and mark its good pixels.
+
+    Parameters
+    ----------
+    chip : Chip
+        The chip.
+    test : PixelTest
+        Which pixels are good.
+
+    Yields
+    ------
+    first_row : int
+        First row of the block.
+    good : ndarray of bool
+        Its good pixels, (rows, nx).
+    unflagged : bool
+        Whether it has a pixel without any flag.
+
+    Raises
+    ------
+    ExposureError
+        As `read_chip`.
+    """
+    for rows, science, flags in _blocks(chip):
+        good = np.empty(science.shape, dtype=np.bool_)
+        test.mark(science, flags, good)
+        yield rows.start, good, _pixels.count_unflagged(flags, science.size) > 0
+
+
+def _blocks(
+    chip: Chip, plane: NDArray[np.float32] | None = None
+) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[Any]]]:
+    """Read blocks of rows: which rows, their electrons/s (into a plane if there is one) and their flags."""
+    ny, nx = chip.shape
+    step = max(1, _BLOCK_PIXELS // max(1, nx))
+    with _science_rows(chip, step) as (read_science, factor), _quality_rows(chip, step) as read_flags:
+        for first in range(0, ny, step):
+            rows = slice(first, min(first + step, ny))
+            science = np.empty((rows.stop - first, nx), dtype=np.float32) if plane is None else plane[rows]
+            _pixels.decode(read_science(first, rows.stop), science.size, factor, science)
+            yield rows, science, read_flags(first, rows.stop)
 
 
 @contextmanager
@@ -98,7 +132,8 @@ def _science_rows(chip: Chip, step: int) -> Iterator[tuple[Rows, float]]:
             return
     # Values beyond all measure may overflow in the unit: the test leaves them out.
     with np.errstate(over="ignore", invalid="ignore"):
-        yield _rows_of(chip.read_science().astype(">f4")), 1.0
+        image = chip.read_science()
+    yield _rows_of(image, ">f4"), 1.0
 
 
 @contextmanager
@@ -108,7 +143,7 @@ def _quality_rows(chip: Chip, step: int) -> Iterator[Rows]:
         if rows is not None:
             yield rows
             return
-    yield _rows_of(chip.read_data_quality().astype(">u2"))
+    yield _rows_of(chip.read_data_quality(), ">u2")
 
 
 @contextmanager
@@ -130,5 +165,5 @@ def _stored_rows(stored: StoredImage | None, step: int) -> Iterator[Rows | None]
         yield rows
 
 
-def _rows_of(image: NDArray[Any]) -> Rows:
-    return lambda first, last: image[first:last]
+def _rows_of(image: NDArray[Any], dtype: str) -> Rows:
+    return lambda first, last: image[first:last].astype(dtype)

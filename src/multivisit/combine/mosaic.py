@@ -22,7 +22,7 @@ from multivisit.combine.placement import PreparedChip, place_chips
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import SkyStatistic, patch_spacing
-from multivisit.combine.survey import SurveyMemory, read_prepared, survey_chips
+from multivisit.combine.survey import SurveyMemory, read_good_rows, read_prepared, survey_chips
 from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
 from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
 from multivisit.errors import CombineError
@@ -45,8 +45,6 @@ __all__ = ["PreparedLayer", "combine_layer", "combine_strips", "prepare_layer"]
 
 _LOG = logging.getLogger(__name__)
 
-_BLOCK_ROWS = 256
-
 
 @dataclass(frozen=True)
 class PreparedLayer:
@@ -66,6 +64,11 @@ class PreparedLayer:
 
     surveyed: SurveyedChips | None = field(default=None, repr=False)
     """Chips that have been read and kept; None where nothing was read."""
+
+    @property
+    def static_bytes(self) -> int:
+        """Bytes that the static masks take."""
+        return 0 if self.static_masks is None else self.static_masks.nbytes
 
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
@@ -336,7 +339,7 @@ def combine_strips(
         if not item.in_grid:
             _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
             tell(number)
-    weights = _observed_weights(layer.chips, inside, layer.grid)
+    weights = _observed_weights(layer, inside, parameters)
     n_used = run_sweep(
         layer.sweep_plan(parameters),
         parameters,
@@ -344,7 +347,8 @@ def combine_strips(
         _Counting(sink, weights),
         science_factor=_science_factor(layer, inside, parameters),
         threads=threads,
-        memory=memory,
+        memory=None if memory is None else memory - layer.static_bytes,
+        surveyed=layer.surveyed,
         on_chip=tell,
     )
     if not n_used.total():
@@ -358,7 +362,7 @@ def combine_strips(
         for number, record in enumerate(layer.expected_records())
         for n_good, n_static in (good_pixels.get(number, (0, 0)),)
     )
-    statistics = _statistics(layer, weights, [k for k in inside if n_used[k]], inside, sink)
+    statistics = _statistics(layer, parameters, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
     return MosaicSummary(records, statistics)
 
@@ -387,18 +391,36 @@ class _Counting:
 
 
 def _observed_weights(
-    chips: Sequence[PreparedChip], numbers: Sequence[int], grid: OutputGrid
+    layer: PreparedLayer, numbers: Sequence[int], parameters: CombinationParameters
 ) -> ObservedWeights:
-    used = [chips[number] for number in numbers]
-    return ObservedWeights([c.runs for c in used], [c.chip.exposure_time for c in used], grid.shape[1])
+    used = [layer.chips[number] for number in numbers]
+    times = [item.chip.exposure_time for item in used]
+    per_second = [
+        weight_per_pixel(time, parameters.final_wt_scl)
+        / time
+        * (layer.grid.scale / item.chip.nominal_scale) ** 2
+        for item, time in zip(used, times, strict=True)
+        if time > 0.0
+    ]
+    return ObservedWeights(
+        [item.runs for item in used],
+        times,
+        layer.grid.shape[1],
+        sum(per_second) / len(per_second) if per_second else None,
+    )
 
 
 def _statistics(
-    layer: PreparedLayer, weights: ObservedWeights, used: list[int], counted: list[int], sink: RowSink
+    layer: PreparedLayer,
+    parameters: CombinationParameters,
+    weights: ObservedWeights,
+    used: list[int],
+    counted: list[int],
+    sink: RowSink,
 ) -> MosaicStatistics:
     """Measure the statistics; a chip without any good pixel adds neither depth nor time."""
     if used != counted:
-        again = _observed_weights(layer.chips, used, layer.grid)
+        again = _observed_weights(layer, used, parameters)
         again.add_all(sink.read_weight, weights)
         weights = again
     rows, columns = layer.grid.cell_shape or layer.grid.shape
@@ -418,16 +440,21 @@ def _science_factor(layer: PreparedLayer, inside: Sequence[int], parameters: Com
 
 
 def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> bool:
-    """Tell whether a chip has a pixel of weight whose centre falls in the grid."""
+    """Tell whether a chip has a pixel of weight whose centre falls in the grid; reads as far as needed."""
     item = layer.chips[number]
-    good = _load_chip(layer, number, parameters).good
+    test = PixelTest(parameters.final_bits)
+    masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
     rows, columns = layer.grid.shape
-    for first in range(0, len(good), _BLOCK_ROWS):
-        block = good[first : first + _BLOCK_ROWS]
-        if item.pixel_map is not None and block.any():
-            u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(block)), -1, 0)[:, block]
-            if np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)):
-                return True
+    seen, has_unflagged = False, not test.passes_all_flags
+    for first, good, unflagged in read_good_rows(item, test):
+        has_unflagged |= unflagged
+        if masked is not None:
+            good &= ~masked[first : first + len(good)]
+        if not seen and item.pixel_map is not None and good.any():
+            u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(good)), -1, 0)[:, good]
+            seen = bool(np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)))
+        if seen and has_unflagged:
+            return True
     return False
 
 

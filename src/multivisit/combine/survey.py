@@ -1,7 +1,7 @@
 """The survey: each chip is read once before anything is combined, for its sky and for the static masks.
 
-Chips are surveyed in threads, their measurements put together in the order of the chips. What has been read is
-kept for the sweep as far as memory allows.
+Chips are surveyed in threads, their measurements put together in the order of the chips. What has been read
+is kept for the sweep as far as memory allows.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.chip_reader import RawChip, read_chip
+from multivisit.combine.chip_reader import RawChip, read_chip, read_good_blocks
 from multivisit.combine.placement import chip_error
 from multivisit.combine.weights import PixelTest
 from multivisit.errors import MultivisitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from multivisit.combine.placement import PreparedChip
     from multivisit.combine.sky_levels import SkyMeter
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     Measure = Callable[[int], "ChipSky | None"]
 
-__all__ = ["SurveyMemory", "SurveyedChips", "file_unit", "read_prepared", "survey_chips"]
+__all__ = ["SurveyMemory", "SurveyedChips", "file_unit", "read_good_rows", "read_prepared", "survey_chips"]
 
 # Pixels, three masks, and the sums over blocks of pixels with what is made of them.
 _WORKER_BYTES = 16
@@ -103,7 +105,7 @@ class SurveyMemory:
         threads : int
             Most threads that may run.
         memory : int, optional
-            Bytes that the survey may take; None for no limit. One chip is always surveyed, whatever the limit.
+            Bytes that the survey may take; None for no limit. One chip is always surveyed.
         kept : int, optional
             Bytes that the sweep has for chips.
 
@@ -209,7 +211,9 @@ def _survey_chip(
         raw = read_prepared(item, test)
     else:
         usable = np.empty(item.chip.shape, dtype=np.bool_)
-        raw = read_prepared(item, test, (meter.usable_test(parameters.sky_bits, file_unit(item.chip)), usable))
+        raw = read_prepared(
+            item, test, (meter.usable_test(parameters.sky_bits, file_unit(item.chip)), usable)
+        )
     low = None
     if static_masks is not None:
         low = static_masks.add(item.signature, raw.science, raw.good)
@@ -222,7 +226,7 @@ def _survey_chip(
 
 
 def read_prepared(
-    item: PreparedChip, test: PixelTest, other: tuple[PixelTest, np.ndarray] | None = None
+    item: PreparedChip, test: PixelTest, other: tuple[PixelTest, NDArray[np.bool_]] | None = None
 ) -> RawChip:
     """Read a chip; see `multivisit.combine.chip_reader.read_chip`.
 
@@ -240,6 +244,27 @@ def read_prepared(
     """
     try:
         return read_chip(item.chip, test, other)
+    except (MultivisitError, OSError, ValueError) as error:
+        raise chip_error(item.exposure, item.chip, error) from error
+
+
+def read_good_rows(item: PreparedChip, test: PixelTest) -> Iterator[tuple[int, NDArray[np.bool_], bool]]:
+    """Read the good pixels of a chip; see `multivisit.combine.chip_reader.read_good_blocks`.
+
+    Parameters
+    ----------
+    item : PreparedChip
+        The chip.
+    test
+        See there.
+
+    Raises
+    ------
+    CombineError
+        If it cannot be read.
+    """
+    try:
+        yield from read_good_blocks(item.chip, test)
     except (MultivisitError, OSError, ValueError) as error:
         raise chip_error(item.exposure, item.chip, error) from error
 

@@ -84,7 +84,7 @@ class StoredImage:
 
         def read(first_row: int, last_row: int, out: NDArray[Any]) -> None:
             place, end = self.start + first_row * row_bytes, self.start + last_row * row_bytes
-            room = memoryview(out).cast("B")
+            room = memoryview(out.data).cast("B")
             while place < end:
                 n_read = os.preadv(descriptor, [room[: end - place]], place)
                 if n_read == 0:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
     from multivisit.plan.vetting import Vetting
     from multivisit.run.options import RunOptions
     from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
