@@ -65,11 +65,6 @@ class PreparedLayer:
     surveyed: SurveyedChips | None = field(default=None, repr=False)
     """Chips that have been read and kept; None where nothing was read."""
 
-    @property
-    def static_bytes(self) -> int:
-        """Bytes that the static masks take."""
-        return 0 if self.static_masks is None else self.static_masks.nbytes
-
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
 
@@ -132,7 +127,12 @@ class PreparedLayer:
             if item.in_grid and item.pixel_map is not None
         ]
         context_chips = len(self.chips) if parameters.context else 0
-        return SweepPlan(self.grid.shape, chips, context_chips, parameters.final_kernel)
+        masked = (
+            {c.signature: c.chip.shape[0] * c.chip.shape[1] for c in self.chips} if parameters.static else {}
+        )
+        return SweepPlan(
+            self.grid.shape, chips, context_chips, parameters.final_kernel, held=sum(masked.values())
+        )
 
 
 def combine_layer(
@@ -347,7 +347,7 @@ def combine_strips(
         _Counting(sink, weights),
         science_factor=_science_factor(layer, inside, parameters),
         threads=threads,
-        memory=None if memory is None else memory - layer.static_bytes,
+        memory=memory,
         surveyed=layer.surveyed,
         on_chip=tell,
     )
