@@ -261,6 +261,8 @@ def prepare_layer(
             len(members),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
+            # One lattice a projection cell: the levels do not depend on which part of it is made.
+            grid.ltv,
         )
     layer = PreparedLayer(grid, chips, None, static_masks)
     if meter is None and static_masks is None:
