@@ -12,6 +12,7 @@ import typer
 from multivisit.cli.cells import cells
 from multivisit.cli.layers import layers
 from multivisit.cli.output import print_json
+from multivisit.cli.params import params
 from multivisit.cli.poller import poller
 from multivisit.cli.run import run
 from multivisit.cli.simulate import simulate
@@ -58,6 +59,7 @@ def _main(
 
 for _command in (cells, poller, layers, run, simulate):
     app.command()(_command)
+app.add_typer(params)
 
 
 def _report_error(message: str, code: int) -> NoReturn:

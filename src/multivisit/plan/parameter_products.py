@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["default_products", "layer_products", "visit_products"]
 
 
-def default_products(rows: Iterable[PollerRow], pipeline: Pipeline) -> tuple[ProductParameters, ...]:
+def default_products(
+    rows: Iterable[PollerRow], pipeline: Pipeline, *, folder: str | os.PathLike[str] = "."
+) -> tuple[ProductParameters, ...]:
     """Give all products of the exposures of a poller file with their default parameters.
 
     Parameters
@@ -28,6 +31,8 @@ def default_products(rows: Iterable[PollerRow], pipeline: Pipeline) -> tuple[Pro
         The exposures.
     pipeline : {'mvm', 'svm'}
         Multi-visit (layers and their members) or single-visit.
+    folder : str or path-like, optional
+        Where the exposures are looked for first.
 
     Returns
     -------
@@ -41,7 +46,7 @@ def default_products(rows: Iterable[PollerRow], pipeline: Pipeline) -> tuple[Pro
     NoViableDataError
         No exposure may be combined.
     """
-    vetting = vet_exposures(rows)
+    vetting = vet_exposures(rows, folder=folder)
     if vetting.no_viable_reason:
         raise NoViableDataError(f"{vetting.no_viable_reason}:\n{vetting.text()}")
     if pipeline == "svm":
