@@ -28,8 +28,8 @@ params = typer.Typer(
     rich_markup_mode="markdown",
     help=(
         "Show the parameters of products, what a custom parameter file changes, and what a file may hold.\n\n"
-        'To change some: `mvm params show POLLER --json > custom.json`, edit the sections "parameters", look at '
-        "`mvm params diff custom.json POLLER`, then `mvm run POLLER --parameters custom.json`."
+        'To change some: `mvm params show POLLER --json > custom.json`, edit the sections "parameters", '
+        "look at `mvm params diff custom.json POLLER`, then `mvm run POLLER --parameters custom.json`."
     ),
 )
 
@@ -72,8 +72,8 @@ def show(
 ) -> None:
     """Show the effective parameters of a detector and filter, or of all products of exposures.
 
-    Parameters that multi-visit processing does not use are marked, with the reason. With --json the output is a
-    custom parameter file.
+    Parameters that multi-visit processing does not use are marked, with the reason. With --json the output is
+    a custom parameter file.
     """
     from multivisit.plan.parameters.custom_file import file_layout
     from multivisit.plan.parameters.layout import GROUPS
