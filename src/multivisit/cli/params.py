@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from multivisit.cli.options import (
-    ConditionsOption,
-    FolderOption,
-    JsonOption,
-    is_fits,
-    run_options,
-)
+from multivisit.cli.layers import PLANNING
+from multivisit.cli.options import JsonOption, is_fits, with_parameters_of
 from multivisit.cli.output import fail, print_json
+from multivisit.cli.run import options_of_run
 
 if TYPE_CHECKING:
     from multivisit.plan.parameters import Pipeline
@@ -43,6 +39,7 @@ PipelineOption = Annotated[
 
 
 @params.command()
+@with_parameters_of(options_of_run, only=PLANNING)
 def show(
     files: FilesOption = None,
     detector: Annotated[
@@ -66,9 +63,8 @@ def show(
         Path | None,
         typer.Option("--parameters", help="With files: custom parameter file to put into effect."),
     ] = None,
-    input_folder: FolderOption = Path(),
-    published_conditions: ConditionsOption = False,
     as_json: JsonOption = False,
+    **settings: Any,
 ) -> None:
     """Show the effective parameters of a detector and filter, or of all products of exposures.
 
@@ -84,7 +80,7 @@ def show(
         if name not in GROUPS:
             fail(f"--group {name}: expected one of {', '.join(GROUPS)}", 2)
     if detector is None:
-        products = _products(files or [], kind, custom, input_folder, published_conditions)
+        products = _products(files or [], kind, custom, settings)
     elif files or custom:
         fail("give either files or --detector, not both", 2)
     else:
@@ -96,13 +92,13 @@ def show(
 
 
 @params.command()
+@with_parameters_of(options_of_run, only=PLANNING)
 def diff(
     custom: Annotated[Path, typer.Argument(help="Custom parameter file.", show_default=False)],
     files: FilesOption = None,
     pipeline: PipelineOption = "mvm",
-    input_folder: FolderOption = Path(),
-    published_conditions: ConditionsOption = False,
     as_json: JsonOption = False,
+    **settings: Any,
 ) -> None:
     """Show what a custom parameter file changes.
 
@@ -119,7 +115,7 @@ def diff(
 
     kind = _pipeline(pipeline)
     if files:
-        changes = changes_of(_products(files, kind, custom, input_folder, published_conditions), kind)
+        changes = changes_of(_products(files, kind, custom, settings), kind)
     else:
         changes = sections_changes(dict(read_custom_file(custom).entries))
     if as_json:
@@ -145,24 +141,16 @@ def _pipeline(name: str) -> Pipeline:
 
 
 def _products(
-    files: list[Path], pipeline: Pipeline, custom: Path | None, folder: Path, published_conditions: bool
+    files: list[Path], pipeline: Pipeline, custom: Path | None, settings: dict[str, Any]
 ) -> list[ProductParameters]:
     """Give the products of exposures, with a custom file in effect."""
     if not files:
         fail("give exposure files or a poller file, or --detector", 2)
     if pipeline == "svm":
-        return _products_of_visits(files, custom, folder)
+        return _products_of_visits(files, custom, settings["input_folder"])
     from multivisit.run.sequencer import plan_run
 
-    options = run_options(
-        files,
-        Path(),
-        input_folder=folder,
-        layer_method="all",
-        published_conditions=published_conditions,
-        custom_parameters=custom,
-    )
-    plan = plan_run(options)
+    plan = plan_run(options_of_run(files=files, parameters=custom, **settings))
     if not plan.layers:
         fail(plan.message, int(plan.return_code))
     return [product for item in plan.layers for product in item.products]
