@@ -67,7 +67,7 @@ def interpret_mvm_input(
     from multivisit.plan.sky_cell_products import layer_descriptions, products_of_layers
     from multivisit.plan.vetting import vet_exposures
 
-    with _own_log_level(log_level):
+    with own_log_level(log_level):
         rows = _rows(results) if user_table is None else rows_of_table(user_table)
         vetting = vet_exposures(rows, include_small=include_small, only_cte=only_cte)
         if vetting.no_viable_reason:
@@ -125,7 +125,7 @@ def build_poller_table(
         raise NotOfferedError("poller_type='svm': tables of single visits are not made, use 'mvm'")
     if poller_type != "mvm":
         raise ParameterError(f"poller_type: found {poller_type!r}, expected 'mvm'")
-    with _own_log_level(log_level):
+    with own_log_level(log_level):
         rows = _rows(input)
         if all_mvm_exposures is not None:
             all_mvm_exposures.extend(row.filename for row in rows)
@@ -177,7 +177,7 @@ def _rows(results: str | os.PathLike[str] | Sequence[str]) -> Sequence[PollerRow
 
 
 @contextlib.contextmanager
-def _own_log_level(log_level: int) -> Iterator[None]:
+def own_log_level(log_level: int) -> Iterator[None]:
     """Set the level of this package's logger for the time of a call; no other logger is touched."""
     from multivisit.errors import ParameterError
 

@@ -16,7 +16,7 @@ from multivisit.products.writer import LayerWriter
 from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -80,6 +80,8 @@ def make_mosaic(
     parameters: CombinationParameters,
     options: RunOptions,
     progress: Callable[[str, int, int], None],
+    *,
+    history: Sequence[str] = (),
 ) -> MadeMosaic:
     """Combine a layer's exposures and write its product and preview.
 
@@ -95,6 +97,8 @@ def make_mosaic(
         Output folder, previews, threads, memory.
     progress : callable
         See `multivisit.combine.mosaic.combine_layer`.
+    history : sequence of str, optional
+        More lines for the product's HISTORY.
 
     Returns
     -------
@@ -117,6 +121,7 @@ def make_mosaic(
         parameters,
         prepared.expected_records(),
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
+        history=history,
     )
     preview = _preview_of(prepared) if options.previews else None
     with writer:
