@@ -17,6 +17,7 @@ from multivisit.errors import (
 )
 from multivisit.exposures.model import read_exposure
 from multivisit.exposures.quality import quality_file_problem
+from multivisit.plan.associations import expand_associations
 from multivisit.plan.exposure_files import absolute_path, find_exposure_file, what_is_there
 from multivisit.plan.poller import read_poller
 from multivisit.plan.vetting_rules import wcs_problem
@@ -50,7 +51,8 @@ def find_sky_cells(
     ----------
     visit_input : str, path or sequence of them
         A poller file, one exposure (a name that ends in ``.fits`` or ``.fits.gz``), or a sequence of
-        exposures. Data quality files of WFPC2 among them are left out, with a message in the log.
+        exposures. Associations (``_asn.fits``) stand for their exposures beside them. Data quality files of
+        WFPC2 among them are left out, with a message in the log.
     input_path : str or path, optional
         Folder in which exposures are looked for that are not in the working folder.
     scale : str or float, optional
@@ -83,7 +85,8 @@ def find_sky_cells(
     found: dict[str, SkyCell] = {}
     problems: list[MultivisitError] = []
     seen: set[Path] = set()
-    for name, pathname in _names(visit_input):
+    folders = [Path()] if input_path is None else [Path(), Path(input_path)]
+    for name, pathname in _names(visit_input, folders):
         try:
             path = _locate(name, pathname, input_path)
             if problem := quality_file_problem(path.name):
@@ -151,7 +154,7 @@ def _resolved(path: Path) -> Path:
         return path
 
 
-def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
+def _names(visit_input: VisitInput, folders: Sequence[str | os.PathLike[str]]) -> Iterable[tuple[str, str]]:
     """Names of the exposures as given, each with the path that a poller file has for it (or nothing)."""
     if not isinstance(visit_input, str | os.PathLike):
         if not isinstance(visit_input, Iterable):
@@ -160,10 +163,10 @@ def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
         for name in names:
             if not isinstance(name, str | os.PathLike):
                 raise ParameterError(f"visit_input: found {name!r}, expected the name of an exposure file")
-        return [(os.fspath(name), "") for name in names]
+        return [(name, "") for name in expand_associations(names, folders)]
     name = os.fspath(visit_input)
     if name.lower().endswith((".fits", ".fits.gz")):
-        return [(name, "")]
+        return [(each, "") for each in expand_associations([name], folders)]
     return [(row.filename, row.pathname) for row in read_poller(name)]
 
 

@@ -62,7 +62,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
-    rows = _input_rows(options.inputs)
+    rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
         rows,
@@ -146,15 +146,16 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
 
 
-def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
+def _input_rows(inputs: Path | tuple[Path, ...], folder: Path) -> Sequence[PollerRow | Path]:
     """Give the rows of a poller file, or the exposure files themselves."""
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import read_poller
 
     if isinstance(inputs, Path):
         return read_poller(inputs)
     if not inputs:
         raise NoViableDataError("no input: give a poller file or at least one exposure file")
-    return inputs
+    return [Path(name) for name in expand_associations(inputs, (folder,))]
 
 
 def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[Layer, ...], Vetting]:
