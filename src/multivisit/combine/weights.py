@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from numpy.typing import NDArray
 
@@ -256,6 +257,11 @@ class StaticMasks:
     def __init__(self, static_sigma: float = 4.0) -> None:
         self._static_sigma = static_sigma
         self._low: dict[Hashable, NDArray[np.bool_]] = {}
+
+    @property
+    def masks(self) -> Mapping[Hashable, NDArray[np.bool_]]:
+        """The masks by signature, True for pixels that are left out; not to be changed."""
+        return MappingProxyType(self._low)
 
     def add(
         self, signature: Hashable, science: NDArray[np.float32], good: NDArray[np.bool_]

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multivisit.atomic import atomic_path
 from multivisit.errors import (
     ExposureError,
     MissingFileError,
     MultivisitError,
     ParameterError,
+    ProductError,
     SkyCellError,
 )
 from multivisit.exposures.model import read_exposure
@@ -44,8 +46,9 @@ def find_sky_cells(
     cell_size: float | None = None,
     *,
     diagnostic: bool = False,
+    diagnostic_folder: str | os.PathLike[str] | None = None,
 ) -> dict[str, SkyCell]:
-    """Find all sky cells that exposures cover. Only headers are read, and nothing is written.
+    """Find all sky cells that exposures cover. Only headers are read; by default nothing is written.
 
     Parameters
     ----------
@@ -61,6 +64,9 @@ def find_sky_cells(
         Width of the projection cells in degrees; by default the published 450287 pixels of 0.04 arcsec.
     diagnostic : bool, optional
         Log the cells of every exposure at level INFO instead of DEBUG.
+    diagnostic_folder : str or path, optional
+        Write the footprints of exposures and sky cells into this folder, which is made if it is missing:
+        ``sky_cells.reg`` for DS9 (cells blue, chips green) and ``sky_cells.json``.
 
     Returns
     -------
@@ -83,6 +89,7 @@ def find_sky_cells(
     cells_of_outlines([], scale, cell_size)  # an impossible size is an error before any file is read
     level = logging.INFO if diagnostic else logging.DEBUG
     found: dict[str, SkyCell] = {}
+    exposures: list[Exposure] = []
     problems: list[MultivisitError] = []
     seen: set[Path] = set()
     folders = [Path()] if input_path is None else [Path(), Path(input_path)]
@@ -103,9 +110,12 @@ def find_sky_cells(
             problems.append(error)
             continue
         log.log(level, "%s covers %s", name, ", ".join(cell.sky_cell_id for cell in cells))
+        exposures.append(exposure)
         for cell in cells:
             found.setdefault(cell.sky_cell_id, cell).members.append(name)
     _raise(problems)
+    if diagnostic_folder is not None:
+        _write_footprints(Path(diagnostic_folder), found, exposures)
     return found
 
 
@@ -136,6 +146,33 @@ def cells_of_exposure(
         return cells_of_outlines(outlines, scale, cell_size)
     except SkyCellError as error:
         raise ExposureError(f"{exposure.path}: the WCS is not usable: {error}") from error
+
+
+def _write_footprints(folder: Path, cells: dict[str, SkyCell], exposures: Sequence[Exposure]) -> None:
+    """Write the outlines of sky cells and exposures."""
+    from multivisit.plan.footprint_files import (
+        NamedOutline,
+        exposure_outlines,
+        footprints_json,
+        regions_text,
+    )
+
+    outlines = [
+        NamedOutline.of(name, (cell.footprint[:, 0], cell.footprint[:, 1]), "blue")
+        for name, cell in cells.items()
+    ]
+    outlines += exposure_outlines(exposures)
+    members = {name: list(cell.members) for name, cell in cells.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProductError(f"{folder}: the folder cannot be made: {error.strerror or error}") from error
+    for ending, text in (
+        ("reg", regions_text(outlines)),
+        ("json", footprints_json(outlines, sky_cells=members)),
+    ):
+        with atomic_path(folder / f"sky_cells.{ending}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _check_arguments(scale: object, cell_size: object) -> None:

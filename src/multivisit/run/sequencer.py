@@ -313,6 +313,7 @@ def _combine_and_write(
         base,
         product=made.product,
         preview=made.preview,
+        diagnostics=made.diagnostics,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
