@@ -86,7 +86,7 @@ def test_get_and_interpret_sky_cells(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "work"]
     written = tmp_path / "work" / "sky_cells_diagnostics"
     found = json.loads((written / "sky_cells.json").read_text())
-    assert found["sky_cells"] == {name: names for name in sky_cells}
+    assert found["sky_cells"] == dict.fromkeys(sky_cells, names)
     of_cell = found["outlines"][0]
     assert of_cell["name"] == "skycell-p1889x08y19"
     np.testing.assert_allclose(of_cell["ra_dec"], sky_cells[of_cell["name"]].wcs.calc_footprint(), atol=1e-8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_sky_values_masks_and_parameters_are_those_of_the_product(made):
     assert (sky["sky_level"].min(), sky["sky_level"].max()) == pytest.approx(
         (header["SKYLOW"], header["SKYHIGH"])
     )
-    assert json.loads(open(f"{base}_parameters.json").read())["final_kernel"] == "square"
+    assert json.loads(Path(f"{base}_parameters.json").read_text())["final_kernel"] == "square"
     with fits.open(f"{base}_static_masks.fits") as hdus:
         n_masked = {hdu.header["CCDCHIP"]: int(hdu.data.sum()) for hdu in hdus[1:]}
     assert all(n_masked[row["chip_id"]] >= row["n_static"] for row in sky)

@@ -309,7 +309,8 @@ def _grid(name: str, header: fits.Header) -> OutputGrid:
     except SkyCellError as error:
         raise ParameterError(f"{name}: a mosaic cannot have this grid: {error}") from error
     except Exception as error:
-        raise ParameterError(f"{name}: its WCS cannot be used: {error}") from error
+        words = " ".join(str(error).split())
+        raise ParameterError(f"{name}: its WCS cannot be used: {words}") from error
     _check_frame(name, wcs)
     (a, b), (c, d) = plane.cd
     area = abs(a * d - b * c)
