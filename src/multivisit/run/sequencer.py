@@ -177,8 +177,8 @@ def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[L
             f"output_file_prefix={prefix!r}: the mosaics of {len(cells)} sky cells ({', '.join(cells)}) "
             "would have the same names; choose one of the sky cells, or make a custom mosaic of all"
         )
-    is_custom = vetting.custom is not None
-    return tuple(replace(layer, prefix=prefix, is_custom=is_custom) for layer in layers), vetting
+    area = "" if vetting.custom is None else vetting.custom.description
+    return tuple(replace(layer, prefix=prefix, area=area) for layer in layers), vetting
 
 
 class _Grids:
