@@ -62,7 +62,8 @@ def run_mvm_processing(
     skip_gaia_alignment : bool
         Use the exposures' own WCS solutions. False asks for an alignment, which this version does not do.
     diagnostic_mode : bool
-        Keep debug messages in the trailer files.
+        Show and keep debug messages, and write footprints, depth maps, static masks, sky values and
+        parameters into a sub-folder beside the mosaics (`multivisit.run.diagnostics`).
     use_defaults_configs : bool
         Without effect: the published files hold one value of each parameter, and of a custom file the section
         "parameters" is used in any case.
@@ -130,6 +131,7 @@ def run_mvm_processing(
                 published_conditions=published_conditions,
                 area=_area(custom_limits, area),
                 output_file_prefix=output_file_prefix,
+                diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
                 custom_parameters=_as_path(input_custom_pars_file),

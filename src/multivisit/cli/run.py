@@ -103,7 +103,7 @@ def options_of_run(
         previews=previews,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
-        log_level=level,
+        log_level=min(level, logging.DEBUG) if diagnostics else level,
         output_file_prefix=prefix,
         diagnostics=diagnostics,
     )

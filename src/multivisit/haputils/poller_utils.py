@@ -32,7 +32,8 @@ def interpret_mvm_input(
     Parameters
     ----------
     results : str or list
-        A poller file, or exposure files. The sky cells of a list of files are those that the files fall on.
+        A poller file, or exposure files; associations (``_asn.fits``) stand for their exposures beside them.
+        The sky cells of a list of files are those that the files fall on.
     log_level : int
         Level of this package's own messages during the call.
     layer_method : {'all', 'hard', 'kmeans'}
@@ -164,16 +165,18 @@ def determine_filter_name(raw_filter: str) -> str:
 def _rows(results: str | os.PathLike[str] | Sequence[str]) -> Sequence[PollerRow]:
     """Give the rows of a poller file, or rows of the files in a list."""
     from multivisit.errors import ParameterError
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import PollerRow, read_poller
 
     if isinstance(results, (str, os.PathLike)):
         return read_poller(results)
     try:
-        return [PollerRow(filename=os.fspath(name)) for name in results]
+        names = [os.fspath(name) for name in results]
     except TypeError:
         raise ParameterError(
             f"input: found {results!r}, expected a poller file or a list of exposure files"
         ) from None
+    return [PollerRow(filename=name) for name in expand_associations(names)]
 
 
 @contextlib.contextmanager

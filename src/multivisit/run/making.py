@@ -13,6 +13,7 @@ from multivisit.errors import ProductError
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
+from multivisit.run.diagnostics import write_diagnostics
 from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class MadeMosaic:
 
     summary: MosaicSummary
     """Records of the chips, and statistics."""
+
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
 
 
 class _Outputs:
@@ -134,7 +138,10 @@ def make_mosaic(
             progress=progress,
         )
         product = writer.finish(summary)
-    return MadeMosaic(product, _write_preview(preview, product, layer), summary)
+    diagnostics: tuple[Path, ...] = ()
+    if options.diagnostics:
+        diagnostics = write_diagnostics(options.output_folder, layer, prepared, parameters, summary)
+    return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics)
 
 
 def _preview_of(prepared: PreparedLayer) -> PreviewMaker:

@@ -107,6 +107,9 @@ class LayerResult:
     trailer: Path | None = None
     """Its messages."""
 
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
+
     shape: tuple[int, int] | None = None
     """Rows and columns."""
 

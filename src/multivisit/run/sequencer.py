@@ -69,7 +69,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
 
     progress = progress or NoProgress()
     check_parameter_files(options.custom_parameters, options.written_parameters)
-    rows = _input_rows(options.inputs)
+    rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
         rows,
@@ -156,15 +156,16 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
 
 
-def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
+def _input_rows(inputs: Path | tuple[Path, ...], folder: Path) -> Sequence[PollerRow | Path]:
     """Give the rows of a poller file, or the exposure files themselves."""
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import read_poller
 
     if isinstance(inputs, Path):
         return read_poller(inputs)
     if not inputs:
         raise NoViableDataError("no input: give a poller file or at least one exposure file")
-    return inputs
+    return [Path(name) for name in expand_associations(inputs, (folder,))]
 
 
 def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[Layer, ...], Vetting]:
@@ -186,8 +187,8 @@ def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[L
             f"output_file_prefix={prefix!r}: the mosaics of {len(cells)} sky cells ({', '.join(cells)}) "
             "would have the same names; choose one of the sky cells, or make a custom mosaic of all"
         )
-    is_custom = vetting.custom is not None
-    return tuple(replace(layer, prefix=prefix, is_custom=is_custom) for layer in layers), vetting
+    area = "" if vetting.custom is None else vetting.custom.description
+    return tuple(replace(layer, prefix=prefix, area=area) for layer in layers), vetting
 
 
 class _Grids:
@@ -324,6 +325,7 @@ def _combine_and_write(
         base,
         product=made.product,
         preview=made.preview,
+        diagnostics=made.diagnostics,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
