@@ -246,7 +246,8 @@ class PreparedLayer:
             for number, item in enumerate(self.chips)
             if item.in_grid and item.pixel_map is not None
         ]
-        return SweepPlan(self.grid.shape, chips, len(self.chips) if parameters.context else 0)
+        context_chips = len(self.chips) if parameters.context else 0
+        return SweepPlan(self.grid.shape, chips, context_chips, parameters.final_kernel)
 
 
 def combine_layer(
@@ -366,6 +367,8 @@ def prepare_layer(
             len(members),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
+            # One lattice a projection cell: the levels do not depend on which part of it is made.
+            grid.ltv,
         )
     if meter is not None or static_masks is not None:
         _survey(chips, parameters, static_masks, meter, progress)

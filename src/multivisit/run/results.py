@@ -10,7 +10,7 @@ from multivisit.run.options import ReturnCode, RunOptions
 
 if TYPE_CHECKING:
     from multivisit.plan.layers import Layer
-    from multivisit.plan.parameters import CombinationParameters
+    from multivisit.plan.parameters import CombinationParameters, ParameterSet
     from multivisit.plan.vetting import Vetting
     from multivisit.sky.grid import OutputGrid
 
@@ -30,11 +30,16 @@ class PlannedLayer:
     grid: OutputGrid | None
     """The pixels it is combined on; None where no exposure lies in the sky cell."""
 
-    parameters: CombinationParameters
-    """How it is combined."""
+    parameter_set: ParameterSet
+    """How it is combined, and how its sources are measured."""
 
     reason_left_alone: str = ""
     """Why nothing is made; empty for a layer that will be made."""
+
+    @property
+    def parameters(self) -> CombinationParameters:
+        """How it is combined."""
+        return self.parameter_set.astrodrizzle
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,17 @@ class RunPlan:
 
     message: str = ""
     """Why nothing can be made; empty otherwise."""
+
+    prefix: str = ""
+    """Beginning of all names where it is not ``hst_<sky cell>``."""
+
+    @property
+    def exit_code(self) -> ReturnCode:
+        """Why nothing can be made, or ERROR where broken files are among the exposures, as in a run."""
+        if self.return_code:
+            return self.return_code
+        is_broken = any(record.is_broken for record in self.vetting.records)
+        return ReturnCode.ERROR if is_broken else ReturnCode.SUCCESS
 
 
 @dataclass(frozen=True)
