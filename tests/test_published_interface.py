@@ -256,9 +256,9 @@ def test_custom_limits_and_a_prefix_make_a_custom_mosaic(desk):
     with fits.open(Path("cell") / name) as whole:
         science, header = whole["SCI"].data, whole["SCI"].header
     cell = cell_utils.SkyCell.from_name(CELL)
-    # Limits are pixels of the projection cell's grid that the sky cell is a part of.
-    x0 = round(cell.wcs.wcs.crpix[0] - header["CRPIX1"]) + 20
-    y0 = round(cell.wcs.wcs.crpix[1] - header["CRPIX2"]) + 30
+    # Limits are pixels of the projection cell.
+    centre = cell.projection_cell.wcs.wcs.crpix
+    x0, y0 = round(centre[0] - header["CRPIX1"]) + 20, round(centre[1] - header["CRPIX2"]) + 30
     limits = [x0, x0 + 150, y0, y0 + 100]
     assert run("mvm.out", custom_limits=limits, output_file_prefix="mine", output_folder="mine", **quiet) == 0
     (made,) = Path("mine").glob("mine*_acs_wfc_f606w_all_drc.fits")
@@ -414,6 +414,7 @@ def test_products_are_made_by_their_published_constructors(desk, tiny_exposures)
         log_level=logging.ERROR,
     )
     mosaic.add_member(exposure)
+    mosaic.add_all_mvm_exposures_list([name])
     assert mosaic.product_basename == f"hst_{CELL}_acs_wfc_f606w_all"
     assert isinstance(mosaic.generate_metawcs(), WCS)
 
