@@ -18,6 +18,7 @@ extensions = [
     "numpydoc",
     "command_reference",
     "quality_limits",
+    "parameter_reference",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shapely import MultiPolygon, Polygon
 
-    from multivisit.combine.mosaic import ChipRecord, MosaicSummary
+    from multivisit.combine.records import ChipRecord, MosaicSummary
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters

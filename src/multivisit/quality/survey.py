@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.combine.chip_reader import read_chip
 from multivisit.combine.sky_samples import SkyPatches, chip_patches, merge_patches, patch_spacing
-from multivisit.combine.weights import good_pixel_mask
+from multivisit.combine.weights import PixelTest
 from multivisit.errors import MultivisitError
 from multivisit.quality.sources import find_sources, measure_background
 
@@ -238,15 +239,15 @@ def look_at_exposures(
 
 def _look(facts: LayerFacts, chip: Chip, pixel_map: PixelMap, spacing: float) -> ChipLook | None:
     """Look at one chip."""
+    bits = facts.parameters.final_bits
+    # Where every flag is let pass (single exposures) flagged pixels still tell nothing about quality.
+    test = PixelTest(facts.parameters.sky_bits if bits is None else bits)
     try:
-        science, flags = chip.read_science(), chip.read_data_quality()
+        raw = read_chip(chip, test)
     except MultivisitError as error:
         log.warning("quality: %s[SCI,%d] is left out: %s", chip.path.name, chip.extver, error)
         return None
-    bits = facts.parameters.final_bits
-    # Where every flag is let pass (single exposures) flagged pixels still tell nothing about quality.
-    good = good_pixel_mask(flags, facts.parameters.sky_bits if bits is None else bits, science)
-    del flags
+    science, good = raw.science, raw.good
     science[~good] = 0.0
     background = measure_background(science, good)
     sources = find_sources(science, good, background, background.brighter(science, _PEAK_SIGMA))

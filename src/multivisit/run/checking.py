@@ -90,6 +90,8 @@ class QualityControl:
         list of LayerResult
             The same, with the files of the cross-match among theirs; without quality tests there are none.
         """
+        if not self.visits:
+            return list(results)
         from multivisit.quality.published import crossmatch_name, write_crossmatch
 
         written: list[Path] = []

@@ -130,4 +130,5 @@ def _names(result: LayerResult) -> list[str]:
     if result.status != "made":
         return []
     files = (result.product, result.preview, result.trailer, *result.quality_files)
-    return [path.name for path in files if path is not None]
+    names = [path.name for path in files if path is not None]
+    return names + [f"{path.parent.name}/{path.name}" for path in result.diagnostics]

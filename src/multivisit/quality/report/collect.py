@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 __all__ = ["FileEntry", "LayerView", "RunView", "collect"]
@@ -122,7 +122,9 @@ def collect(folder: Path) -> RunView:
         if path.is_file() and path.name[0] != "." and path.suffix != ".html"
     }
     named = _read_manifests(view, names)
-    bases = {m["base"] for name in {*names, *named} if (m := _PRODUCT.match(name))}
+    # Diagnostic files lie in a folder of their own.
+    names |= {name: folder / name for name in named if "/" in name and (folder / name).is_file()}
+    bases = {m["base"] for name in {*names, *named} if "/" not in name and (m := _PRODUCT.match(name))}
     bases |= {name.removesuffix("_quality.json") for name in names if name.endswith("_quality.json")}
     taken: set[str] = set()
     for base in sorted(bases):
@@ -146,7 +148,8 @@ def collect(folder: Path) -> RunView:
 
 def _belongs(name: str, base: str, bases: set[str]) -> bool:
     """Tell whether a file is one of a layer, the longest basename that fits counting."""
-    fitting = [b for b in bases if name.startswith((f"{b}_", f"{b}-", f"{b}."))]
+    own = name.rpartition("/")[2]
+    fitting = [b for b in bases if own.startswith((f"{b}_", f"{b}-", f"{b}."))]
     return bool(fitting) and max(fitting, key=len) == base
 
 
@@ -160,8 +163,8 @@ def _read_manifests(view: RunView, names: dict[str, Path]) -> set[str]:
     for name, path in names.items():
         if name.endswith("_manifest.txt"):
             view.manifests.append(name)
-            lines = (Path(line.strip()).name for line in _text(view, path).splitlines())
-            listed |= {line for line in lines if line}
+            lines = (PurePosixPath(line.strip()) for line in _text(view, path).splitlines() if line.strip())
+            listed |= {str(line) for line in lines if not line.is_absolute() and ".." not in line.parts}
     return listed
 
 
@@ -195,11 +198,15 @@ def _read_run_lines(view: RunView, path: Path) -> list[str]:
 
 
 def _layer(view: RunView, base: str, own: list[str], names: dict[str, Path]) -> LayerView:
-    product = next((names[name] for name in own if name in names and _PRODUCT.match(name)), None)
+    product = next(
+        (names[name] for name in own if name in names and _PRODUCT.match(name) and "/" not in name), None
+    )
     header, shape, regions = ({}, None, ()) if product is None else _read_header(view, product)
     if product is None:
         view.problems.append(f"{base}: its mosaic is not here")
-    preview = next((names[name] for name in own if name in names and name.endswith(".png")), None)
+    preview = next(
+        (names[name] for name in own if name in names and name.endswith(".png") and "/" not in name), None
+    )
     quality = _read_quality(view, names.get(f"{base}_quality.json"), base)
     files = tuple(_entry(name, names) for name in own)
     return LayerView(base, _title(base), product, header, shape, quality, preview, regions, files)
