@@ -90,37 +90,62 @@ static double median_of(float *a, ptrdiff_t n)
     return 0.5 * ((double)lower + upper);
 }
 
-/* Clip values (with their weights) about the median; mean, median, deviation and number of what is left. */
-static ptrdiff_t clip(float *values, float *weights, float *scratch, ptrdiff_t n, double n_sigma, int iterations,
-                      double *mean, double *median, double *deviation)
+#define LANES 8
+
+/* Sums of what lies within `reach` of `centre`, relative to that: number, sum, sum of squares. */
+VECTORIZED static void sums_near(const float *values, ptrdiff_t n, float centre, float reach, double sums[3])
+{
+    float count[LANES] = {0}, sum[LANES] = {0}, squares[LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const float d = values[i + k] - centre;
+            const float inside = d >= -reach && d <= reach ? 1.0f : 0.0f;
+            const float kept = inside != 0.0f ? d : 0.0f;
+            count[k] += inside, sum[k] += kept, squares[k] += kept * kept;
+        }
+    for (; i < n; i++) {
+        const float d = values[i] - centre;
+        if (d >= -reach && d <= reach)
+            count[0] += 1.0f, sum[0] += d, squares[0] += d * d;
+    }
+    sums[0] = sums[1] = sums[2] = 0.0;
+    for (int k = 0; k < LANES; k++)
+        sums[0] += count[k], sums[1] += sum[k], sums[2] += squares[k];
+}
+
+/* Clip values about their mean until nothing more falls out; mean, median, deviation and number of what is left.
+ *
+ * `low` and `high` become the limits; the kept values are left in `scratch`. */
+static ptrdiff_t clip(const float *values, float *scratch, ptrdiff_t n, double n_sigma, int iterations, double *mean,
+                      double *median, double *deviation, float *low, float *high)
 {
     *mean = *median = *deviation = NAN;
-    for (int iteration = 0; n > 0; iteration++) {
-        double sum = 0.0, squares = 0.0;
-        memcpy(scratch, values, (size_t)n * sizeof *scratch);
-        *median = median_of(scratch, n);
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const double d = values[i] - *median;
-            sum += d, squares += d * d;
-        }
-        const double shift = sum / n;
-        *mean = *median + shift;
-        *deviation = sqrt(fmax(0.0, squares / n - shift * shift));
-        if (iteration >= iterations)
+    *low = *high = 0.0f;
+    if (n == 0)
+        return 0;
+    float centre = values[n / 2], reach = FLT_MAX;
+    double sums[3], before = -1.0;
+    for (int iteration = 0;; iteration++) {
+        sums_near(values, n, centre, reach, sums);
+        const double shift = sums[1] / sums[0];
+        *mean = centre + shift;
+        *deviation = sqrt(fmax(0.0, sums[2] / sums[0] - shift * shift));
+        *low = centre - reach, *high = centre + reach;
+        const float next = (float)(n_sigma * *deviation);
+        if (iteration >= iterations || sums[0] == before || !(next > 0.0f))
             break;
-        const float low = (float)(*median - n_sigma * *deviation), high = (float)(*median + n_sigma * *deviation);
-        ptrdiff_t kept = 0;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            values[kept] = values[i];
-            if (weights != NULL)
-                weights[kept] = weights[i];
-            kept += values[i] >= low && values[i] <= high;
-        }
-        if (kept == n)
-            break;
-        n = kept;
+        before = sums[0];
+        centre = (float)*mean, reach = next;
     }
-    return n;
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const float d = values[i] - centre;
+        scratch[kept] = values[i];
+        kept += d >= -reach && d <= reach;
+    }
+    *median = kept ? median_of(scratch, kept) : NAN;
+    return kept;
 }
 
 enum { BOX_MEAN, BOX_MEDIAN, BOX_DEVIATION, BOX_NOISE, BOX_FRACTION, BOX_FIELDS };
@@ -146,12 +171,13 @@ static int box_statistics(const float *science, const float *weight, ptrdiff_t r
                 possible++;
             }
         double *o = out + b * BOX_FIELDS;
-        const ptrdiff_t kept =
-            clip(values, weights, scratch, n, n_sigma, iterations, &o[BOX_MEAN], &o[BOX_MEDIAN], &o[BOX_DEVIATION]);
+        float low, high;
+        const ptrdiff_t kept = clip(values, scratch, n, n_sigma, iterations, &o[BOX_MEAN], &o[BOX_MEDIAN],
+                                    &o[BOX_DEVIATION], &low, &high);
         double squares = 0.0;
-        for (ptrdiff_t i = 0; i < kept; i++) {
-            const double d = values[i] - o[BOX_MEDIAN];
-            squares += d * d * weights[i];
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const float d = values[i] - (float)o[BOX_MEDIAN];
+            squares += values[i] >= low && values[i] <= high ? d * d * weights[i] : 0.0f;
         }
         o[BOX_NOISE] = kept ? sqrt(squares / kept) : NAN;
         o[BOX_FRACTION] = possible ? (double)kept / (double)(box / step * (box / step) + 1e-9) : 0.0;
@@ -609,8 +635,9 @@ static int measure_surroundings(const float *values, const float *weight, ptrdif
         o[SKY_WEIGHT] = inside ? sum / inside : 0.0;
         o[SKY_LEAST_WEIGHT] = inside ? least : 0.0;
         o[SKY_HOLES] = (double)holes;
-        o[SKY_AREA] = (double)clip(buffer, NULL, buffer + most, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
-                                   &o[SKY_DEVIATION]);
+        float low, high;
+        o[SKY_AREA] = (double)clip(buffer, buffer + most, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
+                                   &o[SKY_DEVIATION], &low, &high);
     }
     free(buffer);
     return 0;

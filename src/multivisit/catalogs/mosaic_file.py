@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,6 +219,7 @@ class MosaicReader:
         self._descriptor = descriptor
         self._planes = planes
         self._factor = np.float32(mosaic.to_rate)
+        self._kept = threading.local()
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> tuple[Rows, Rows]:
         """Read a part of the mosaic.
@@ -229,7 +232,8 @@ class MosaicReader:
         Returns
         -------
         science, weight : ndarray of float32
-            In electrons/s, and as they are; of the machine's own byte order.
+            In electrons/s, and as they are; of the machine's own byte order. They are good until the same
+            thread reads again.
         """
         columns = columns or (0, self.mosaic.shape[1])
         science = self._plane(0, rows, columns)
@@ -265,9 +269,17 @@ class MosaicReader:
             for row in range(n_rows):
                 self._fill(raw[row : row + 1], number, (rows[0] + row) * width + first)
             return raw.astype(np.float32)
-        raw = np.empty((n_rows, width), dtype=">f4")
+        raw = self._buffer(number, n_rows, width)
         self._fill(raw, number, rows[0] * width)
-        return raw[:, first : columns[1]].astype(np.float32, order="C")
+        native = raw if sys.byteorder == "big" else raw.byteswap(inplace=True)
+        return np.ascontiguousarray(native.view(np.float32)[:, first : columns[1]])
+
+    def _buffer(self, number: int, n_rows: int, width: int) -> NDArray[Any]:
+        """Give memory of the thread for rows of a plane, the same each time."""
+        kept: dict[int, NDArray[Any]] = self._kept.__dict__.setdefault("planes", {})
+        if number not in kept or kept[number].size < n_rows * width:
+            kept[number] = np.empty(n_rows * width, dtype=">f4")
+        return kept[number][: n_rows * width].reshape(n_rows, width)
 
     def _fill(self, raw: NDArray[Any], number: int, first_pixel: int) -> None:
         """Read consecutive pixels."""
