@@ -14,7 +14,7 @@ from multivisit.plan.parameters.parameter_set import (
     parameter_set,
 )
 from multivisit.plan.parameters.quality import QualityParameters
-from multivisit.plan.parameters.usage import reason_not_used
+from multivisit.plan.parameters.usage import reason_not_used, used_combination_values
 from multivisit.plan.parameters.values import Pipeline, parse_good_bits
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "parameter_set",
     "parse_good_bits",
     "reason_not_used",
+    "used_combination_values",
 ]

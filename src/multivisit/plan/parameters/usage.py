@@ -5,9 +5,12 @@ A parameter that is not named here is used. Whoever puts one to use takes its na
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["NOT_USED", "reason_not_used"]
+if TYPE_CHECKING:
+    from multivisit.plan.parameters.model import CombinationParameters
+
+__all__ = ["NOT_USED", "reason_not_used", "used_combination_values"]
 
 _NO_ALIGNMENT: Final = "exposures keep their own WCS solutions: nothing is aligned"
 
@@ -129,3 +132,20 @@ def reason_not_used(path: tuple[str, ...]) -> str:
         if reason:
             return reason
     return ""
+
+
+def used_combination_values(parameters: CombinationParameters) -> dict[str, Any]:
+    """Give the combination parameters that are used.
+
+    Parameters
+    ----------
+    parameters : CombinationParameters
+        All of them.
+
+    Returns
+    -------
+    dict
+        Values by name; ready for `json.dumps`.
+    """
+    values = parameters.model_dump(mode="json", by_alias=True)
+    return {name: value for name, value in values.items() if not reason_not_used(("astrodrizzle", name))}
