@@ -643,6 +643,52 @@ static int measure_surroundings(const float *values, const float *weight, ptrdif
     return 0;
 }
 
+/* Move positions to the centres of light under a Gaussian window that moves with them.
+ *
+ * The step is twice the mean offset, as the window pulls the mean to itself.  A position that leaves its pixel's
+ * neighbourhood (a brighter source is near) is put back. */
+static void refine_positions(const float *values, ptrdiff_t rows, ptrdiff_t columns, double *positions, ptrdiff_t n,
+                             double sigma, double reach)
+{
+    enum { MOST = 64, STEPS = 30 };
+    const double exponent = -0.5 / (sigma * sigma);
+    const ptrdiff_t half = (ptrdiff_t)ceil(4.0 * sigma) < MOST / 2 - 2 ? (ptrdiff_t)ceil(4.0 * sigma) : MOST / 2 - 2;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double x = positions[2 * i], y = positions[2 * i + 1];
+        const double x0 = x, y0 = y;
+        int is_good = 1;
+        for (int step = 0; step < STEPS && is_good; step++) {
+            const ptrdiff_t column = (ptrdiff_t)lround(x), row = (ptrdiff_t)lround(y);
+            double across[MOST], sum = 0.0, u = 0.0, v = 0.0;
+            for (ptrdiff_t k = -half; k <= half; k++)
+                across[k + half] = exp(exponent * (column + k - x) * (column + k - x));
+            for (ptrdiff_t r = row - half; r <= row + half; r++) {
+                if (r < 0 || r >= rows)
+                    continue;
+                const double down = exp(exponent * (r - y) * (r - y));
+                double line = 0.0, line_u = 0.0;
+                for (ptrdiff_t c = column - half; c <= column + half; c++) {
+                    if (c < 0 || c >= columns)
+                        continue;
+                    const double light = across[c - column + half] * values[r * columns + c];
+                    line += light, line_u += light * (c - x);
+                }
+                sum += down * line, u += down * line_u, v += down * line * (r - y);
+            }
+            is_good = sum > 0.0;
+            if (!is_good)
+                break;
+            const double dx = 2.0 * u / sum, dy = 2.0 * v / sum;
+            x += dx, y += dy;
+            is_good = fabs(x - x0) <= reach && fabs(y - y0) <= reach;
+            if (dx * dx + dy * dy < 1e-8)
+                break;
+        }
+        if (is_good)
+            positions[2 * i] = x, positions[2 * i + 1] = y;
+    }
+}
+
 /* ------------------------------------------------------------------ Python */
 
 typedef struct {
@@ -971,6 +1017,27 @@ static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *
     return end_call(&buffers, status, NULL);
 }
 
+PyDoc_STRVAR(refine_positions_doc, "refine_positions(values, positions, sigma, reach)\n--\n\n"
+                                   "Move positions (x, y) to the centres of light under a Gaussian window, by `reach`\n"
+                                   "pixels at most.");
+
+static PyObject *py_refine_positions(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *values, *positions;
+    double sigma, reach;
+    if (!PyArg_ParseTuple(arguments, "OOdd:refine_positions", &values, &positions, &sigma, &reach))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    Py_buffer *v = get_array(&buffers, values, "values", 'f', 2, 0);
+    Py_buffer *p = v ? get_array(&buffers, positions, "positions", 'd', 2, 1) : NULL;
+    if (p != NULL && check(p->shape[1] == 2 && sigma > 0.0, "expected positions of shape (n, 2) and a positive sigma")) {
+        Py_BEGIN_ALLOW_THREADS
+        refine_positions(v->buf, v->shape[0], v->shape[1], p->buf, p->shape[0], sigma, reach);
+        Py_END_ALLOW_THREADS
+    }
+    return end_call(&buffers, 0, NULL);
+}
+
 static PyMethodDef methods[] = {
     {"box_statistics", py_box_statistics, METH_VARARGS, box_statistics_doc},
     {"connect_runs", py_connect_runs, METH_VARARGS, connect_runs_doc},
@@ -980,6 +1047,7 @@ static PyMethodDef methods[] = {
     {"measure_segments", py_measure_segments, METH_VARARGS, measure_segments_doc},
     {"measure_surroundings", py_measure_surroundings, METH_VARARGS, measure_surroundings_doc},
     {"paint_runs", py_paint_runs, METH_VARARGS, paint_runs_doc},
+    {"refine_positions", py_refine_positions, METH_VARARGS, refine_positions_doc},
     {NULL, NULL, 0, NULL},
 };
 

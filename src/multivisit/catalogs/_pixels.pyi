@@ -70,3 +70,9 @@ def paint_runs(
     row: int,
     column: int,
 ) -> None: ...
+def refine_positions(
+    values: NDArray[np.float32],
+    positions: NDArray[np.float64],
+    sigma: float,
+    reach: float,
+) -> None: ...
