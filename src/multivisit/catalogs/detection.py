@@ -23,13 +23,16 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.float32]
     Integers = NDArray[np.int32]
 
-__all__ = ["Components", "Detection", "Smoothing", "connect", "find", "gaussian_smoothing", "ricker_smoothing"]
+__all__ = ["Components", "Detection", "Smoothing", "connect", "cut_large", "find", "gaussian_smoothing", "ricker_smoothing"]
 
 log = logging.getLogger(__name__)
 
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _KERNEL_SIZE = 11
 """Pixels a side of the Gaussian kernel, as published."""
+
+_MOST_PIXELS = 1 << 23
+"""Pixels of the box around a component above which it is cut."""
 
 _RICKER_WIDTH = 1.5
 """Width of the Ricker wavelet over that of the Gaussian, as published."""
@@ -243,7 +246,41 @@ def connect(runs: Integers, least_area: int) -> Components:
     renumbered = np.where(large, np.cumsum(large) - 1, -1).astype(np.int32)
     kept = large[labels] if n else np.zeros(0, dtype=bool)
     runs, labels = np.ascontiguousarray(runs[kept]), renumbered[labels[kept]] if n else labels
-    number = int(large.sum())
+    return _summarized(runs, labels)
+
+
+def cut_large(components: Components, bands: Sequence[Band]) -> Components:
+    """Cut components that no memory should have to hold, at the borders of bands.
+
+    Parameters
+    ----------
+    components : Components
+        Connected pixels.
+    bands : sequence of Band
+        The bands of the mosaic.
+
+    Returns
+    -------
+    Components
+        The same, or more where one was cut.
+    """
+    limits = components.limits.astype(np.int64)
+    boxes = (limits[:, 1] - limits[:, 0]) * (limits[:, 3] - limits[:, 2])
+    large = boxes > _MOST_PIXELS
+    if not large.any():
+        return components
+    log.info("%d components are cut at the borders of bands", int(large.sum()))
+    edges = np.array([band.first for band in bands])
+    home = np.searchsorted(edges, components.runs[:, 0], side="right")
+    # A piece has the number of its component and, if that is cut, of its band.
+    keys = components.labels.astype(np.int64) * (len(bands) + 1) + np.where(large[components.labels], home, 0)
+    _, labels = np.unique(keys, return_inverse=True)
+    return _summarized(components.runs, labels.astype(np.int32).reshape(-1))
+
+
+def _summarized(runs: Integers, labels: Integers) -> Components:
+    number = int(labels.max(initial=-1)) + 1
+    areas = np.bincount(labels, weights=runs[:, 2] - runs[:, 1], minlength=number).astype(np.int64)
     limits = np.empty((number, 4), dtype=np.int32)
     limits[:, 0::2] = np.iinfo(np.int32).max
     limits[:, 1::2] = 0
@@ -251,4 +288,4 @@ def connect(runs: Integers, least_area: int) -> Components:
     np.maximum.at(limits[:, 1], labels, runs[:, 0] + 1)
     np.minimum.at(limits[:, 2], labels, runs[:, 1])
     np.maximum.at(limits[:, 3], labels, runs[:, 2])
-    return Components(runs, labels, areas[large], limits)
+    return Components(runs, labels, areas, limits)

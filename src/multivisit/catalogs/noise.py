@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,6 +76,28 @@ class NoiseCorrelation:
             overlap = overlap[: 2 * lags + 1, : 2 * lags + 1]
             factors.append(float((overlap * self.correlation).sum() / mask.sum()))
         return max(float(np.mean(factors)), 1e-3)
+
+    def variance_factors(self, areas: Floats) -> Floats:
+        """Give the same for sums over segments: that of round apertures of the same area.
+
+        Parameters
+        ----------
+        areas : ndarray
+            Pixels.
+
+        Returns
+        -------
+        ndarray of float64
+            The factors.
+        """
+        radii, factors = self._factors
+        values: Floats = np.interp(np.sqrt(areas / np.pi), radii, factors)
+        return values
+
+    @cached_property
+    def _factors(self) -> tuple[Floats, Floats]:
+        radii = np.geomspace(1.0, 4.0 * len(self.correlation), 9)
+        return radii, np.array([self.variance_factor(float(radius)) for radius in radii])
 
     def filtered_deviation(self, kernel: Floats) -> float:
         """Give the noise of a filtered image over that of a pixel.

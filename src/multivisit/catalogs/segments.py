@@ -31,9 +31,6 @@ __all__ = ["Group", "Measured", "Measurer", "SegmentShapes", "groups_of"]
 _TALLEST = 192
 """Rows of a component above which it is read by itself."""
 
-_MOST_PIXELS = 1 << 23
-"""Pixels of the box around a component above which it is cut at the borders of bands."""
-
 _SEGMENT_FIELDS = 12
 _KRON_REACH = 6.0
 _REACH_OF_PEAKS = 1.5
@@ -318,7 +315,7 @@ class Measurer:
         left, top = group.columns[0], group.rows[0]
         noises = self.background.at(x + left, y + top, noise=True)
         mean_weight = np.maximum(weights / area, 1e-30)
-        variance = area * noises**2 / mean_weight * self._variance_factors(area)
+        variance = area * noises**2 / mean_weight * self.correlation.variance_factors(area)
         variance += np.maximum(flux, 0.0) / (mean_weight * self.apertures.seconds_per_weight)
         return SegmentShapes(
             x + left,
@@ -335,12 +332,6 @@ class Measurer:
             y_max + top,
             kron,
         )
-
-    def _variance_factors(self, areas: Floats) -> Floats:
-        """The effect of correlated noise on sums over segments: that on round apertures of the same area."""
-        radii = np.geomspace(1.0, 4.0 * len(self.correlation.correlation), 9)
-        factors = [self.correlation.variance_factor(float(radius)) for radius in radii]
-        return np.interp(np.sqrt(areas / np.pi), radii, factors)
 
     def _labels(self, shape: tuple[int, ...], group: Group) -> Integers:
         """Number the pixels of the group's components from 1; those of others are negative."""
