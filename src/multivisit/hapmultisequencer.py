@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
 from multivisit.run.options import (
+    PHOTOMETRY_MODES,
     ReturnCode,
     RunOptions,
     environment_switch,
@@ -18,13 +19,12 @@ from multivisit.run.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.catalogs.making import PhotometryMode
     from multivisit.plan.layers import LayerMethod
 
 __all__ = ["run_mvm_processing"]
 
 log = logging.getLogger(__name__)
-
-_PHOTOMETRY_MODES = ("both", "aperture", "segment", "none")
 
 
 def run_mvm_processing(
@@ -34,7 +34,7 @@ def run_mvm_processing(
     use_defaults_configs: bool = True,
     input_custom_pars_file: str | None = None,
     output_custom_pars_file: str | None = None,
-    phot_mode: str = "both",
+    phot_mode: PhotometryMode = "both",
     custom_limits: Sequence[float] | None = None,
     output_file_prefix: str | None = None,
     log_level: int = logging.INFO,
@@ -66,8 +66,7 @@ def run_mvm_processing(
     input_custom_pars_file, output_custom_pars_file : str, optional
         Custom parameter files, which this version neither reads nor writes.
     phot_mode : {'both', 'aperture', 'segment', 'none'}
-        Source catalogs. The default is not taken as a request; 'aperture' and 'segment' ask for catalogs,
-        which this version does not make.
+        Which source catalogs are made.
     custom_limits : sequence of four float, optional
         Limits of a custom mosaic, which this version does not make.
     output_file_prefix : str, optional
@@ -125,6 +124,7 @@ def run_mvm_processing(
                 published_conditions=published_conditions,
                 trim=trim,
                 context=context,
+                phot_mode=phot_mode,
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,
@@ -163,14 +163,13 @@ def _refuse_what_is_not_offered(
     output_file_prefix: str | None,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
-    if phot_mode not in _PHOTOMETRY_MODES:
-        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(_PHOTOMETRY_MODES)}")
+    if phot_mode not in PHOTOMETRY_MODES:
+        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}")
     refused = {
         "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
         "use_defaults_configs=False (custom parameters)": not use_defaults_configs,
         "input_custom_pars_file (custom parameters)": input_custom_pars_file is not None,
         "output_custom_pars_file (custom parameters)": output_custom_pars_file is not None,
-        f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
         "custom_limits (custom mosaics)": custom_limits is not None,
         "output_file_prefix (custom mosaics)": output_file_prefix is not None,
     }

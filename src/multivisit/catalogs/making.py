@@ -46,15 +46,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Progress = Callable[[str, int, int], None]
 
-__all__ = ["PHOTOMETRY_MODES", "CatalogFile", "PhotometryMode", "make_catalogs"]
+__all__ = ["CatalogFile", "PhotometryMode", "make_catalogs"]
 
 log = logging.getLogger(__name__)
 
 PhotometryMode = Literal["aperture", "segment", "both", "none"]
 """Which catalogs are made."""
-
-PHOTOMETRY_MODES: tuple[PhotometryMode, ...] = ("both", "aperture", "segment", "none")
-"""All of them, the default first."""
 
 _KERNEL_AREA = 121
 """Pixels of the published kernel: smaller components are not separated."""

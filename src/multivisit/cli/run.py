@@ -45,6 +45,9 @@ def run(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
+    catalogs: Annotated[
+        str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
+    ] = "both",
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -61,7 +64,7 @@ def run(
     """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
     import logging
 
-    from multivisit.run.options import refuse_quality_testing
+    from multivisit.run.options import PHOTOMETRY_MODES, refuse_quality_testing
     from multivisit.run.report import result_as_dict, result_as_text
     from multivisit.run.resources import parse_memory
     from multivisit.run.sequencer import run as run_sequencer
@@ -71,6 +74,8 @@ def run(
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
+    if catalogs not in PHOTOMETRY_MODES:
+        fail(f"--catalogs {catalogs}: expected one of {', '.join(PHOTOMETRY_MODES)}", 2)
     options = run_options(
         files,
         output,
@@ -84,6 +89,7 @@ def run(
         trim=trim,
         context=context,
         previews=previews,
+        phot_mode=catalogs,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=level,

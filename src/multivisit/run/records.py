@@ -126,4 +126,5 @@ def _names(result: LayerResult) -> list[str]:
     """Names of the files of a layer that was made."""
     if result.status != "made":
         return []
-    return [path.name for path in (result.product, result.preview, result.trailer) if path is not None]
+    files = (result.product, result.preview, *result.catalogs, result.trailer)
+    return [path.name for path in files if path is not None]
