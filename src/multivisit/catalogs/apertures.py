@@ -27,10 +27,6 @@ _CLIP = 3.0
 _ITERATIONS = 20
 _MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES = range(7)
 
-# Variance of the estimate from n values of a normal distribution, in units of that of their mean. The mode is
-# 3 median - 2 mean: 9 pi/2 + 4 - 12, as the covariance of median and mean is the variance of the mean.
-_SKY_VARIANCE = {"mean": 1.0, "median": 0.5 * math.pi, "mode": 4.5 * math.pi - 8.0}
-
 
 @dataclass(frozen=True)
 class ApertureSettings:
@@ -48,8 +44,8 @@ class ApertureSettings:
     factors: tuple[float, float]
     """Variance of the sums in the two apertures over that of independent pixels."""
 
-    large_scale: float
-    """The same for large areas."""
+    sky_factor: float
+    """Variance of the sky from n pixels over that of a pixel, times n."""
 
     seconds_per_weight: float
     """Exposure time over weight."""
@@ -125,13 +121,14 @@ def aperture_settings(
         The same in pixels.
     """
     radii = (parameters.aperture_1 / scale, parameters.aperture_2 / scale)
-    inner = parameters.skyannulus_arcsec / scale
+    # The published annulus of WFC3/IR begins within the outer aperture: its sky would be the star's own light.
+    inner = max(parameters.skyannulus_arcsec, parameters.aperture_2) / scale
     return ApertureSettings(
         radii,
         (inner, inner + parameters.dskyannulus_arcsec / scale),
         parameters.salgorithm,
         (correlation.variance_factor(radii[0]), correlation.variance_factor(radii[1])),
-        correlation.large_scale,
+        correlation.sky_factor(parameters.salgorithm),
         seconds_per_weight,
     )
 
@@ -142,8 +139,8 @@ def measure_apertures(
     """Measure sources in apertures.
 
     The variance of a flux F is F / t (photons of the source, t the exposure time of the pixels) + A s2 f (noise
-    of A pixels, with the factor f for their correlation) + A2 s2 g h / n (the sky's, from n pixels, g for their
-    correlation and h for the statistic).
+    of A pixels, with the factor f for their correlation) + A2 s2 g / n (the sky's, from n pixels, with the
+    factor g for their correlation and the statistic).
 
     Parameters
     ----------
@@ -177,7 +174,7 @@ def measure_apertures(
     with np.errstate(divide="ignore", invalid="ignore"):
         pixel_variance = np.where(about[:, _WEIGHT] > 0.0, noises**2 / about[:, _WEIGHT], np.inf)
         time = np.maximum(about[:, _WEIGHT] * settings.seconds_per_weight, 1e-30)
-        sky_variance = settings.large_scale * _SKY_VARIANCE[settings.algorithm] / np.maximum(about[:, _AREA], 1.0)
+        sky_variance = settings.sky_factor / np.maximum(about[:, _AREA], 1.0)
     measured = []
     for radius, factor in zip(settings.radii, settings.factors, strict=True):
         area = math.pi * radius**2

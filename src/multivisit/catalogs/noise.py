@@ -77,6 +77,27 @@ class NoiseCorrelation:
             factors.append(float((overlap * self.correlation).sum() / mask.sum()))
         return max(float(np.mean(factors)), 1e-3)
 
+    def sky_factor(self, statistic: str) -> float:
+        """Give the variance of a sky level from n pixels, over that of a pixel, times n.
+
+        That of the mean is the sum of the correlations r, that of the median the sum of arcsin r (the chance that
+        two pixels lie on the same side of the median), and their covariance is again the sum of r. The mode is
+        3 median - 2 mean; for independent pixels the three are 1, pi/2 and 9 pi/2 - 8.
+
+        Parameters
+        ----------
+        statistic : {'mean', 'median', 'mode'}
+            How the level is measured.
+
+        Returns
+        -------
+        float
+            The factor.
+        """
+        mean = self.large_scale
+        median = max(float(np.arcsin(np.clip(self.correlation, -1.0, 1.0)).sum()), mean)
+        return {"mean": mean, "median": median, "mode": 9.0 * median - 8.0 * mean}[statistic]
+
     def variance_factors(self, areas: Floats) -> Floats:
         """Give the same for sums over segments: that of round apertures of the same area.
 
