@@ -121,7 +121,7 @@ def aperture_settings(
         The same in pixels.
     """
     radii = (parameters.aperture_1 / scale, parameters.aperture_2 / scale)
-    # The published annulus of WFC3/IR begins within the outer aperture: its sky would be the star's own light.
+    # WFC3/IR's published annulus begins within the outer aperture, where the star's own light is.
     inner = max(parameters.skyannulus_arcsec, parameters.aperture_2) / scale
     return ApertureSettings(
         radii,
@@ -138,9 +138,9 @@ def measure_apertures(
 ) -> AperturePhotometry:
     """Measure sources in apertures.
 
-    The variance of a flux F is F / t (photons of the source, t the exposure time of the pixels) + A s2 f (noise
-    of A pixels, with the factor f for their correlation) + A2 s2 g / n (the sky's, from n pixels, with the
-    factor g for their correlation and the statistic).
+    The variance of a flux F is F / t (photons of the source, t the exposure time of the pixels) + A s2 f
+    (noise of A pixels, with the factor f for their correlation) + A2 s2 g / n (the sky's, from n pixels, with
+    the factor g for their correlation and the statistic).
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def measure_apertures(
         pixel_variance = np.where(about[:, _WEIGHT] > 0.0, noises**2 / about[:, _WEIGHT], np.inf)
         time = np.maximum(about[:, _WEIGHT] * settings.seconds_per_weight, 1e-30)
         sky_variance = settings.sky_factor / np.maximum(about[:, _AREA], 1.0)
-    measured = []
+    measured: list[Floats] = []
     for radius, factor in zip(settings.radii, settings.factors, strict=True):
         area = math.pi * radius**2
         # An exact overlap (subpix=0) does not depend on where in its pixel a source lies.
@@ -183,8 +183,12 @@ def measure_apertures(
         flux = total - area * sky
         variance = np.maximum(flux, 0.0) / time + area * pixel_variance * (factor + area * sky_variance)
         measured += [flux, np.sqrt(variance)]
+    flux_1, error_1, flux_2, error_2 = measured
     return AperturePhotometry(
-        *measured,
+        flux_1,
+        error_1,
+        flux_2,
+        error_2,
         sky,
         np.where(np.isfinite(about[:, _DEVIATION]), about[:, _DEVIATION], 0.0),
         about[:, _WEIGHT],

@@ -71,7 +71,7 @@ class Background:
     """Background, electrons/s per pixel, at the centres of the boxes; (down, across)."""
 
     noises: Pixels = field(repr=False)
-    """Standard deviation of a pixel of weight 1; at weight w it is this over the root of w. (down, across)."""
+    """Standard deviation of a pixel of weight 1; at weight w, this over the root of w. (down, across)."""
 
     box: int
     """Pixels a side of a box."""
@@ -85,7 +85,9 @@ class Background:
     deviation: float
     """Median standard deviation of a pixel, electrons/s."""
 
-    def rows_of_mesh(self, first_row: int, columns: tuple[int, int], n_rows: int) -> tuple[Pixels, Pixels, float]:
+    def rows_of_mesh(
+        self, first_row: int, columns: tuple[int, int], n_rows: int
+    ) -> tuple[Pixels, Pixels, float]:
         """Give the mesh for a band, interpolated across.
 
         Parameters
@@ -165,7 +167,7 @@ def survey_band(band: Band, science: Pixels, weight: Pixels, parameters: Catalog
     box = parameters.bkg_box_size
     shape = (-(-science.shape[0] // box), -(-science.shape[1] // box), _FIELDS)
     boxes = np.empty(shape)
-    # Pixels of a drizzled mosaic share their noise with their neighbours: in large boxes a quarter says it all.
+    # Drizzled pixels share their noise with their neighbours: in large boxes a quarter says it all.
     step = 2 if box >= _LARGE_BOX else 1
     _pixels.box_statistics(science, weight, box, step, _BOX_CLIP, _BOX_ITERATIONS, boxes)
     step = _SAMPLE_STEP if science.size > 64 * _SAMPLE_STEP**2 else 1
@@ -265,7 +267,7 @@ def _constant(
 
 
 def _modes(boxes: Floats) -> Floats:
-    """The mode of each box by SExtractor's formula (Bertin & Arnouts 1996, A&AS 117, 393); the median if skewed."""
+    """The mode of each box (Bertin & Arnouts 1996, A&AS 117, 393); the median where that is skewed."""
     mean, median, deviation = boxes[..., _MEAN], boxes[..., _MEDIAN], boxes[..., _DEVIATION]
     with np.errstate(invalid="ignore"):
         skewed = np.abs(mean - median) > _MODE_LIMIT * deviation

@@ -88,11 +88,18 @@ SEGMENT_COLUMNS: Final = (
     _SKY,
     Column("Bck", _RATE, "10.4f", "background of the mosaic at the source, per pixel"),
     Column("Area", "pixel**2", "8.3f", "area of the segment"),
-    Column("FWHM", "pixel", "8.3f", "full width at half maximum of a round Gaussian with the moments of the segment"),
+    Column(
+        "FWHM",
+        "pixel",
+        "8.3f",
+        "full width at half maximum of a round Gaussian with the moments of the segment",
+    ),
     Column("MagSegment", _MAGNITUDE, "7.3f", "AB magnitude of FluxSegment"),
     Column("FluxSegment", _RATE, "10.4f", "sum over the pixels of the segment, less the background"),
     Column("FluxSegmentErr", _RATE, "10.4f", "standard error of FluxSegment"),
-    Column("KronRadius", "pixel", "8.4f", "first moment of the distance of the light from the centre, unscaled"),
+    Column(
+        "KronRadius", "pixel", "8.4f", "first moment of the distance of the light from the centre, unscaled"
+    ),
     Column("Xmin", "pixel", "8.0f", "first column of the segment"),
     Column("Ymin", "pixel", "8.0f", "first row of the segment"),
     Column("Xmax", "pixel", "8.0f", "last column of the segment"),

@@ -1,4 +1,4 @@
-"""Where the members of a layer lie on its mosaic: how many cover a source, and where their pixels were full."""
+"""Where the members of a layer lie on its mosaic: how many cover a source, where their pixels were full."""
 
 from __future__ import annotations
 

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.float32]
     Integers = NDArray[np.int32]
 
-__all__ = ["Components", "Detection", "Smoothing", "connect", "cut_large", "find", "gaussian_smoothing", "ricker_smoothing"]
+__all__ = [
+    "Components",
+    "Detection",
+    "Smoothing",
+    "connect",
+    "cut_large",
+    "find",
+    "gaussian_smoothing",
+    "ricker_smoothing",
+]
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +60,7 @@ class Smoothing:
     @property
     def half(self) -> int:
         """Pixels by which it reaches beyond its centre."""
-        return self.across.shape[1] // 2
+        return int(self.across.shape[1]) // 2
 
     @property
     def kernel(self) -> NDArray[np.float64]:
@@ -141,7 +150,7 @@ class Components:
     """First and last row, first and last column, the last ones excluded; (n, 4)."""
 
     def __len__(self) -> int:
-        return self.areas.size
+        return int(self.areas.size)
 
 
 def find(

@@ -156,8 +156,8 @@ def least_exposures(n_exposures: int, detector: str) -> int:
 def swarm_members(x: Floats, y: Floats, flux: Floats, context: FlagContext, swarm: SwarmFilter) -> Mask:
     """Find the false detections around bright stars.
 
-    A source is the centre of a swarm if the electrons per pixel in its outer aperture are above a limit, and it
-    is the brightest around. Fainter sources in the rings about it are flagged where they have less than a
+    A source is the centre of a swarm if the electrons per pixel in its outer aperture are above a limit, and
+    it is the brightest around. Fainter sources in the rings about it are flagged where they have less than a
     fraction of its brightness, which falls off with the distance.
 
     Parameters

@@ -123,8 +123,8 @@ def make_catalogs(
 ) -> list[CatalogFile]:
     """Find and measure the sources of a mosaic, and write the catalogs beside it.
 
-    The mosaic is read in bands of rows, and only where there are data. Both catalogs share the background, the
-    noise and the detection. The results are the same, bit by bit, for any number of threads and any memory.
+    The mosaic is read in bands of rows, and only where there are data. Both catalogs share the background,
+    the noise and the detection. The results are the same, bit by bit, for any number of threads and any memory.
 
     Parameters
     ----------
@@ -257,9 +257,14 @@ def _find_sources(work: _Work) -> _Found | None:
         expected,
     )
     biggest, whole = _fractions(components, observed)
-    is_crowded = biggest > sourcex.rw2d_biggest_source or whole > sourcex.rw2d_source_fraction
+    is_crowded = (
+        biggest > sourcex.rw2d_biggest_source
+        or whole > sourcex.rw2d_source_fraction
+        or (sourcex.rw2d_biggest_pixels is not None and biggest * observed > sourcex.rw2d_biggest_pixels)
+    )
     log.info(
-        "%d components, %.2f per cent of the mosaic, the biggest %.3f; %d peaks; noise of large areas x %.2f (%d blocks)",
+        "%d components, %.2f per cent of the mosaic, the biggest %.3f; %d peaks; "
+        "noise of large areas x %.2f (%d blocks)",
         len(components),
         100.0 * whole,
         100.0 * biggest,
@@ -273,11 +278,20 @@ def _find_sources(work: _Work) -> _Found | None:
         again = search(ricker, sourcex.rw2d_nsigma, np.inf)
         apart = connect(again.runs, sourcex.source_box)
         biggest_apart, whole_apart = _fractions(apart, observed)
-        if biggest_apart * sourcex.ratio_bigsource_limit < biggest or biggest_apart <= sourcex.rw2d_biggest_source:
+        if (
+            biggest_apart * sourcex.ratio_bigsource_limit < biggest
+            or biggest_apart <= sourcex.rw2d_biggest_source
+        ):
             components, smoothing, threshold = apart, ricker, sourcex.rw2d_nsigma
             biggest, whole = biggest_apart, whole_apart
-            log.info("crowded: %d components with the Ricker wavelet, the biggest %.3f per cent", len(apart), 100 * biggest)
-    deblend = biggest <= sourcex.biggest_source_deblend_limit and whole <= sourcex.source_fraction_deblend_limit
+            log.info(
+                "crowded: %d components with the Ricker wavelet, the biggest %.3f per cent",
+                len(apart),
+                100 * biggest,
+            )
+    deblend = (
+        biggest <= sourcex.biggest_source_deblend_limit and whole <= sourcex.source_fraction_deblend_limit
+    )
     components = cut_large(components, work.bands)
     return _Found(background, smoothing, correlation, detection, components, threshold, is_crowded, deblend)
 
@@ -345,9 +359,10 @@ def _measure(work: _Work, found: _Found, kinds: list[str]) -> dict[str, Sources]
     if not parts:
         return None
     shapes = SegmentShapes.joined([part.shapes for part in parts])
-    points = tuple(np.concatenate([getattr(part, axis) for part in parts]) for axis in "xy")
+    x = np.concatenate([part.x for part in parts])
+    y = np.concatenate([part.y for part in parts])
     return {
-        "aperture": (*points, AperturePhotometry.joined([part.points for part in parts]), shapes),
+        "aperture": (x, y, AperturePhotometry.joined([part.points for part in parts]), shapes),
         "segment": (shapes.x, shapes.y, AperturePhotometry.joined([part.segments for part in parts]), shapes),
     }
 
@@ -410,7 +425,12 @@ def _columns(
     if kind == "aperture":
         values |= {"X-Center": x, "Y-Center": y}
     else:
-        values |= {"X-Centroid": x, "Y-Centroid": y, "Bck": background, **_shape_columns(shapes, mosaic.zero_point)}
+        values |= {
+            "X-Centroid": x,
+            "Y-Centroid": y,
+            "Bck": background,
+            **_shape_columns(shapes, mosaic.zero_point),
+        }
     values = {name: array[inside] for name, array in values.items()}
     values["ID"] = np.arange(1, int(inside.sum()) + 1)
     return values

@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
     from numpy.typing import NDArray
+    from typing_extensions import Buffer
 
     Rows = NDArray[np.float32]
 
@@ -96,13 +97,21 @@ class MosaicFile:
                     raise ProductError(
                         f"{path}: SCI is {science.shape}, WHT {weight.shape}; expected images of one shape"
                     )
-                plain = all(type(hdu) is fits.ImageHDU and hdu.header["BITPIX"] == -32 for hdu in (science, weight))
-                starts = tuple(int(hdu.fileinfo()["datLoc"]) for hdu in (science, weight)) if plain else None
+                plain = all(
+                    type(hdu) is fits.ImageHDU and hdu.header["BITPIX"] == -32 for hdu in (science, weight)
+                )
+                first, second = (int(hdu.fileinfo()["datLoc"]) if plain else 0 for hdu in (science, weight))
                 return cls(
-                    Path(path), (int(science.shape[0]), int(science.shape[1])), file[0].header, science.header, starts
+                    Path(path),
+                    (int(science.shape[0]), int(science.shape[1])),
+                    file[0].header,
+                    science.header,
+                    (first, second) if plain else None,
                 )
         except KeyError as error:
-            raise ProductError(f"{path}: no catalog can be made: {error}; expected extensions SCI and WHT") from error
+            raise ProductError(
+                f"{path}: no catalog can be made: {error}; expected extensions SCI and WHT"
+            ) from error
         except OSError as error:
             if isinstance(error, ProductError):
                 raise
@@ -150,7 +159,9 @@ class MosaicFile:
     @property
     def scale(self) -> float:
         """Arcsec per pixel."""
-        return float(3600.0 * np.hypot(self.number("CD1_1"), self.number("CD2_1"))) or self.number("PIXSCALE", 0.04)
+        return float(3600.0 * np.hypot(self.number("CD1_1"), self.number("CD2_1"))) or self.number(
+            "PIXSCALE", 0.04
+        )
 
     @property
     def zero_point(self) -> float | None:
@@ -214,7 +225,9 @@ class MosaicReader:
         The planes themselves, for files whose pixels are compressed.
     """
 
-    def __init__(self, mosaic: MosaicFile, descriptor: int = -1, planes: tuple[Any, Any] | None = None) -> None:
+    def __init__(
+        self, mosaic: MosaicFile, descriptor: int = -1, planes: tuple[Any, Any] | None = None
+    ) -> None:
         self.mosaic = mosaic
         self._descriptor = descriptor
         self._planes = planes
@@ -258,14 +271,15 @@ class MosaicReader:
 
     def _plane(self, number: int, rows: tuple[int, int], columns: tuple[int, int]) -> Rows:
         if self._planes is not None:
-            return self._planes[number][slice(*rows), slice(*columns)].astype(np.float32, order="C")
+            part: Rows = self._planes[number][slice(*rows), slice(*columns)].astype(np.float32, order="C")
+            return part
         assert self.mosaic.starts is not None
         width = self.mosaic.shape[1]
         n_rows, first = rows[1] - rows[0], columns[0]
-        part = columns[1] - columns[0]
-        if 4 * part < width:
+        n_columns = columns[1] - columns[0]
+        if 4 * n_columns < width:
             # A narrow part is read row by row.
-            raw = np.empty((n_rows, part), dtype=">f4")
+            raw = np.empty((n_rows, n_columns), dtype=">f4")
             for row in range(n_rows):
                 self._fill(raw[row : row + 1], number, (rows[0] + row) * width + first)
             return raw.astype(np.float32)
@@ -285,7 +299,7 @@ class MosaicReader:
         """Read consecutive pixels."""
         assert self.mosaic.starts is not None
         position = self.mosaic.starts[number] + 4 * first_pixel
-        view = memoryview(raw.view(np.uint8).reshape(-1))
+        view = memoryview(cast("Buffer", raw.view(np.uint8).reshape(-1)))
         while view:
             n_bytes = os.preadv(self._descriptor, [view], position)
             if n_bytes == 0:

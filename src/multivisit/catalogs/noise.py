@@ -80,9 +80,9 @@ class NoiseCorrelation:
     def sky_factor(self, statistic: str) -> float:
         """Give the variance of a sky level from n pixels, over that of a pixel, times n.
 
-        That of the mean is the sum of the correlations r, that of the median the sum of arcsin r (the chance that
-        two pixels lie on the same side of the median), and their covariance is again the sum of r. The mode is
-        3 median - 2 mean; for independent pixels the three are 1, pi/2 and 9 pi/2 - 8.
+        That of the mean is the sum of the correlations r, that of the median the sum of arcsin r (the chance
+        that two pixels lie on one side of the median), and their covariance is again the sum of r. The mode
+        is 3 median - 2 mean; for independent pixels the three are 1, pi/2 and 9 pi/2 - 8.
 
         Parameters
         ----------

@@ -292,7 +292,11 @@ class Measurer:
         return measure_apertures(values, weight, positions, noises, self.apertures)
 
     def _shapes(
-        self, values: NDArray[np.float32], science: NDArray[np.float32], weight: NDArray[np.float32], group: Group
+        self,
+        values: NDArray[np.float32],
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        group: Group,
     ) -> SegmentShapes:
         """Label the group's components, separate the large ones, and measure what comes out."""
         import sep
@@ -309,7 +313,15 @@ class Measurer:
         xx, yy, xy = _regular(xx, yy, xy)
         major, minor, theta = ellipse_axes(xx, yy, xy)
         kron, _ = sep.kron_radius(
-            values, x, y, major, minor, theta, _KRON_REACH, seg_id=np.arange(1, n + 1, dtype=np.int32), segmap=labels
+            values,
+            x,
+            y,
+            major,
+            minor,
+            theta,
+            _KRON_REACH,
+            seg_id=np.arange(1, n + 1, dtype=np.int32),
+            segmap=labels,
         )
         kron = np.maximum(np.nan_to_num(kron), self.parameters.sourcex.kron_minimum_radius)
         left, top = group.columns[0], group.rows[0]
@@ -357,7 +369,9 @@ class Measurer:
             rows = slice(max(0, first - group.rows[0] - margin), last - group.rows[0] + margin)
             columns = slice(max(0, left - group.columns[0] - margin), right - group.columns[0] + margin)
             part = np.ascontiguousarray(labels[rows, columns])
-            filtered = self._filtered(science[rows, columns], weight[rows, columns], rows.start, columns.start, group)
+            filtered = self._filtered(
+                science[rows, columns], weight[rows, columns], rows.start, columns.start, group
+            )
             objects = np.empty_like(part)
             found = _pixels.deblend(
                 filtered, part, label, sourcex.source_box, sourcex.contrast, sourcex.nlevels, objects

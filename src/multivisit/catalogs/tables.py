@@ -162,7 +162,9 @@ def write_catalog(
     arrays = []
     for column in columns:
         array = np.asarray(values[column.name])
-        arrays.append(array.tolist() if column.is_integer else np.where(np.isfinite(array), array, NO_VALUE).tolist())
+        arrays.append(
+            array.tolist() if column.is_integer else np.where(np.isfinite(array), array, NO_VALUE).tolist()
+        )
     # The published formats, without the blanks that they fill up with: blanks separate the columns.
     row = " ".join("%" + column.format.lstrip("0123456789") for column in columns)
     lines += [row % values_of_row for values_of_row in zip(*arrays, strict=True)]
