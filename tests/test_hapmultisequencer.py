@@ -70,8 +70,6 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
         ({"use_defaults_configs": False}, "use_defaults_configs"),
         ({"input_custom_pars_file": "a.json"}, "input_custom_pars_file"),
         ({"output_custom_pars_file": "a.json"}, "output_custom_pars_file"),
-        ({"phot_mode": "aperture"}, "phot_mode"),
-        ({"phot_mode": "segment"}, "phot_mode"),
         ({"phot_mode": "everything"}, "phot_mode"),
     ],
 )

@@ -124,7 +124,7 @@ def make_catalogs(
     """Find and measure the sources of a mosaic, and write the catalogs beside it.
 
     The mosaic is read in bands of rows, and only where there are data. Both catalogs share the background,
-    the noise and the detection. The results are the same, bit by bit, for any number of threads and any memory.
+    the noise and the detection. The results are the same, bit by bit, for any threads and any memory.
 
     Parameters
     ----------
