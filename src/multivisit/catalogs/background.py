@@ -147,13 +147,24 @@ class Background:
         return values
 
 
-def survey_band(band: Band, science: Pixels, weight: Pixels, parameters: CatalogParameters) -> BoxStatistics:
+def survey_band(
+    band: Band,
+    first_column: int,
+    n_boxes: int,
+    science: Pixels,
+    weight: Pixels,
+    parameters: CatalogParameters,
+) -> BoxStatistics:
     """Measure the boxes of one band.
 
     Parameters
     ----------
     band : Band
         Where it is; its rows are a whole number of boxes.
+    first_column : int
+        Column of its first pixel; a whole number of boxes.
+    n_boxes : int
+        Boxes across the whole mosaic.
     science, weight : ndarray of float32
         Its pixels.
     parameters : CatalogParameters
@@ -167,21 +178,29 @@ def survey_band(band: Band, science: Pixels, weight: Pixels, parameters: Catalog
     box = parameters.bkg_box_size
     shape = (-(-science.shape[0] // box), -(-science.shape[1] // box), _FIELDS)
     boxes = np.empty(shape)
+    every_box = np.full((-(-(band.last - band.first) // box), n_boxes, _FIELDS), np.nan)
+    every_box[..., _FRACTION] = 0.0
+    if science.size == 0:
+        nothing, nowhere = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int32)
+        return BoxStatistics(every_box, nothing, nothing, nowhere, nowhere, (0, 0))
     # Drizzled pixels share their noise with their neighbours: in large boxes a quarter says it all.
     step = 2 if box >= _LARGE_BOX else 1
     _pixels.box_statistics(science, weight, box, step, _BOX_CLIP, _BOX_ITERATIONS, boxes)
+    every_box[:, first_column // box : first_column // box + shape[1]] = boxes
     step = _SAMPLE_STEP if science.size > 64 * _SAMPLE_STEP**2 else 1
     chosen = (slice(step // 2, None, step), slice(step // 2, None, step))
     good = (weight[chosen] > 0.0) & np.isfinite(science[chosen])
     rows, columns = np.nonzero(good)
     with_data = np.flatnonzero(weight.max(axis=0) > 0.0)
-    limits = (int(with_data[0]), int(with_data[-1]) + 1) if with_data.size else (0, 0)
+    limits = (0, 0)
+    if with_data.size:
+        limits = (first_column + int(with_data[0]), first_column + int(with_data[-1]) + 1)
     return BoxStatistics(
-        boxes,
+        every_box,
         science[chosen][good],
         weight[chosen][good],
         (rows * step + step // 2 + band.first).astype(np.int32),
-        (columns * step + step // 2).astype(np.int32),
+        (columns * step + step // 2 + first_column).astype(np.int32),
         limits,
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.catalogs.bands import in_order
 from multivisit.errors import MultivisitError
 from multivisit.exposures.fits_file import read_image
 from multivisit.sky.footprint import sky_polygon_in_plane
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely import Geometry
 
+    from multivisit.catalogs.bands import Band
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.sky.grid import OutputGrid
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["ExposureCoverage", "SaturatedPixels", "exposure_coverage", "saturated_pixels"]
 
 log = logging.getLogger(__name__)
+
+_DROP = 12.0
+"""Pixels by which drops reach beyond an outline at most, and what is lost of an outline's curves."""
 
 _SATURATED = {"wfpc2": 8}
 _SATURATED_ELSEWHERE = 256
@@ -40,6 +45,36 @@ class ExposureCoverage:
 
     exposures: tuple[Geometry, ...] = field(repr=False)
     """Outline of each exposure, its chips joined, in 0-based pixels."""
+
+    def columns_of(self, bands: Sequence[Band], shape: tuple[int, int]) -> list[tuple[int, int]]:
+        """Give the columns of bands that exposures may reach.
+
+        Parameters
+        ----------
+        bands : sequence of Band
+            The bands.
+        shape : tuple of int
+            Rows and columns of the mosaic.
+
+        Returns
+        -------
+        list of tuple of int
+            First column and the one after the last, with room for the width of drops; equal where there are
+            none.
+        """
+        import shapely
+
+        limits = []
+        for band in bands:
+            slab = shapely.box(-_DROP, band.first - _DROP, shape[1] + _DROP, band.last + _DROP)
+            parts = [outline.intersection(slab).bounds for outline in self.exposures]
+            parts = [part for part in parts if np.isfinite(part).all()]
+            if not parts:
+                limits.append((0, 0))
+                continue
+            left, right = min(part[0] for part in parts) - _DROP, max(part[2] for part in parts) + _DROP
+            limits.append((max(0, int(left)), min(shape[1], int(right) + 1)))
+        return limits
 
     def number_of(self, x: Floats, y: Floats, radius: float) -> NDArray[np.int64]:
         """Count the exposures that hold a whole circle.
@@ -148,7 +183,7 @@ def exposure_coverage(exposures: Sequence[Exposure], grid: OutputGrid) -> Exposu
     return ExposureCoverage(tuple(outline for outline in outlines if not outline.is_empty))
 
 
-def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid) -> SaturatedPixels:
+def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid, workers: int = 1) -> SaturatedPixels:
     """Find the pixels of exposures that are flagged full (DQ 256; WFPC2: 8), on a grid.
 
     Parameters
@@ -157,6 +192,8 @@ def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid) -> Saturat
         The members of a layer.
     grid : OutputGrid
         The layer's grid.
+    workers : int
+        How many chips are read at a time.
 
     Returns
     -------
@@ -164,22 +201,24 @@ def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid) -> Saturat
         All of them; none of exposures whose flags cannot be read again, with a warning.
     """
     plane = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+    chips = [(number, chip) for number, exposure in enumerate(exposures) for chip in exposure.chips]
+
+    def search(item: tuple[int, Chip]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        number, chip = item
+        try:
+            return _flagged(chip, _SATURATED.get(exposures[number].instrument, _SATURATED_ELSEWHERE))
+        except MultivisitError as error:
+            log.warning("saturated sources of %s are not flagged: %s", exposures[number].filename, error)
+            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+
     places, numbers = [np.empty((0, 2))], [np.empty(0, dtype=np.int32)]
-    for number, exposure in enumerate(exposures):
-        bit = _SATURATED.get(exposure.instrument, _SATURATED_ELSEWHERE)
-        for chip in exposure.chips:
-            try:
-                rows, columns = _flagged(chip, bit)
-            except MultivisitError as error:
-                log.warning("saturated sources of %s are not flagged: %s", exposure.filename, error)
-                continue
-            if len(rows) == 0:
-                continue
-            ra, dec = chip.wcs().all_pix2world(columns, rows, 0)
-            found = plane.pixels(ra, dec)
-            found = found[np.isfinite(found).all(axis=1)]
-            places.append(found)
-            numbers.append(np.full(len(found), number, dtype=np.int32))
+    for (number, chip), (rows, columns) in zip(chips, in_order(search, chips, workers), strict=True):
+        if len(rows) == 0:
+            continue
+        found = plane.pixels(*chip.wcs().all_pix2world(columns, rows, 0))
+        found = found[np.isfinite(found).all(axis=1)]
+        places.append(found)
+        numbers.append(np.full(len(found), number, dtype=np.int32))
     return SaturatedPixels(np.concatenate(places), np.concatenate(numbers))
 
 
@@ -188,8 +227,8 @@ def _flagged(chip: Chip, bit: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     raw = None if chip.quality_path is not None else read_image(chip.path, "DQ", chip.extver)
     # Flags that are 16-bit numbers, as those of Hubble are, need no other form to be looked at.
     is_plain = raw is not None and raw.dtype.kind == "i" and raw.shape == chip.shape
-    flags = (raw if is_plain and raw is not None else chip.read_data_quality()) & bit
-    places = np.flatnonzero(flags)
-    places = places[:: max(1, len(places) // _MOST_SATURATED)]
-    rows, columns = np.divmod(places, chip.shape[1])
-    return rows, columns
+    flags = raw if is_plain and raw is not None else chip.read_data_quality()
+    with_some = np.flatnonzero(np.bitwise_or.reduce(flags, axis=1) & bit)
+    rows, columns = np.nonzero(flags[with_some] & bit)
+    step = max(1, len(rows) // _MOST_SATURATED)
+    return with_some[rows[::step]], columns[::step]

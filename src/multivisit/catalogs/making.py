@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from multivisit.catalogs.background import Background
+    from multivisit.catalogs.background import Background, BoxStatistics
     from multivisit.catalogs.bands import Band
+    from multivisit.catalogs.coverage import ExposureCoverage
     from multivisit.catalogs.detection import Components, Detection, Smoothing
     from multivisit.catalogs.mosaic_file import MosaicReader
     from multivisit.catalogs.noise import NoiseCorrelation
@@ -83,6 +84,7 @@ class _Work:
     parameters: CatalogParameters
     quality: QualityParameters
     layer: Layer
+    coverage: ExposureCoverage
     progress: Callable[[], None]
 
     @property
@@ -164,8 +166,17 @@ def make_catalogs(
     bands = divide(mosaic.shape, parameters.bkg_box_size)
     workers = workers_within(mosaic.shape, parameters.bkg_box_size, threads, memory)
     with mosaic.reading() as reader:
+        exposures = [member.exposure for member in layer.members]
+        coverage = exposure_coverage(exposures, grid)
         work = _Work(
-            reader, bands, workers, parameters, quality, layer, _steps(progress, layer, 3 * len(bands))
+            reader,
+            bands,
+            workers,
+            parameters,
+            quality,
+            layer,
+            coverage,
+            _steps(progress, layer, 3 * len(bands)),
         )
         found = _find_sources(work)
         measured = _measure(work, found, kinds) if found is not None else None
@@ -206,12 +217,18 @@ def _find_sources(work: _Work) -> _Found | None:
     """Measure background and noise, and find segments and peaks; None without data."""
     mosaic, parameters = work.mosaic, work.parameters
 
-    def survey(band: Band) -> Any:
-        result = survey_band(band, *work.reader.read((band.first, band.last)), parameters)
+    box = parameters.bkg_box_size
+    reached = work.coverage.columns_of(work.bands, mosaic.shape)
+
+    def survey(number: int) -> BoxStatistics:
+        band, (left, right) = work.bands[number], reached[number]
+        left = left // box * box
+        pixels = work.reader.read((band.first, band.last if right > left else band.first), (left, right))
+        result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters)
         work.progress()
         return result
 
-    surveys = list(in_order(survey, work.bands, work.workers))
+    surveys = list(in_order(survey, range(len(work.bands)), work.workers))
     background = make_background(
         surveys,
         parameters,
@@ -371,8 +388,8 @@ def _flag_context(work: _Work, grid: OutputGrid, found: _Found) -> FlagContext:
     exposures = [member.exposure for member in work.layer.members]
     mosaic = work.mosaic
     return FlagContext(
-        exposure_coverage(exposures, grid),
-        saturated_pixels(exposures, grid),
+        work.coverage,
+        saturated_pixels(exposures, grid, work.workers),
         work.layer.detector,
         work.parameters.aperture_2 / mosaic.scale,
         mosaic.scale,

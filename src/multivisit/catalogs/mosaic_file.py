@@ -27,6 +27,9 @@ __all__ = ["MosaicFile", "MosaicReader", "ab_zero_point"]
 
 _AB_ST_OFFSET = 18.6921
 
+_NARROW = 0.6
+"""Part of the columns below which rows are read one by one."""
+
 
 def ab_zero_point(photflam: float, photplam: float, photzpt: float = -21.1) -> float | None:
     """AB magnitude of one electron per second (Sirianni et al. 2005, PASP 117, 1049).
@@ -277,7 +280,7 @@ class MosaicReader:
         width = self.mosaic.shape[1]
         n_rows, first = rows[1] - rows[0], columns[0]
         n_columns = columns[1] - columns[0]
-        if 4 * n_columns < width:
+        if n_columns < _NARROW * width:
             # A narrow part is read row by row.
             raw = np.empty((n_rows, n_columns), dtype=">f4")
             for row in range(n_rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -199,6 +199,14 @@ def _group(
     )
 
 
+class _Mesh(NamedTuple):
+    """The background of a group; see `Background.rows_of_mesh`."""
+
+    levels: NDArray[np.float32]
+    noises: NDArray[np.float32]
+    first_knot: float
+
+
 @dataclass(frozen=True)
 class Measurer:
     """Measures groups of sources; may be used by several threads."""
@@ -278,7 +286,8 @@ class Measurer:
             positions = np.ascontiguousarray(positions)
             _pixels.refine_positions(values, positions, self.fwhm / _FWHM_PER_SIGMA, _REACH_OF_PEAKS)
         points = self._apertures(values, weight, positions, corner)
-        shapes = self._shapes(values, science, weight, group) if self.want_segments else _no_shapes()
+        mesh = _Mesh(levels, noises, knot)
+        shapes = self._shapes(values, science, weight, mesh, group) if self.want_segments else _no_shapes()
         centres = np.column_stack([shapes.x, shapes.y]) - corner
         segments = self._apertures(values, weight, centres, corner)
         places = positions + corner
@@ -296,6 +305,7 @@ class Measurer:
         values: NDArray[np.float32],
         science: NDArray[np.float32],
         weight: NDArray[np.float32],
+        mesh: _Mesh,
         group: Group,
     ) -> SegmentShapes:
         """Label the group's components, separate the large ones, and measure what comes out."""
@@ -306,7 +316,7 @@ class Measurer:
             return _no_shapes()
         labels = self._labels(values.shape, group)
         if self.deblend:
-            n = self._separate(labels, science, weight, group)
+            n = self._separate(labels, science, weight, mesh, group)
         sums = np.empty((n, _SEGMENT_FIELDS))
         _pixels.measure_segments(values, weight, labels, sums)
         area, flux, weights, x, y, xx, yy, xy, x_min, x_max, y_min, y_max = sums.T
@@ -357,7 +367,12 @@ class Measurer:
         return labels
 
     def _separate(
-        self, labels: Integers, science: NDArray[np.float32], weight: NDArray[np.float32], group: Group
+        self,
+        labels: Integers,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        mesh: _Mesh,
+        group: Group,
     ) -> int:
         """Give sources that touch labels of their own; give the number of labels."""
         n = len(group.components)
@@ -369,9 +384,7 @@ class Measurer:
             rows = slice(max(0, first - group.rows[0] - margin), last - group.rows[0] + margin)
             columns = slice(max(0, left - group.columns[0] - margin), right - group.columns[0] + margin)
             part = np.ascontiguousarray(labels[rows, columns])
-            filtered = self._filtered(
-                science[rows, columns], weight[rows, columns], rows.start, columns.start, group
-            )
+            filtered = self._filtered(science, weight, mesh, rows, columns)
             objects = np.empty_like(part)
             found = _pixels.deblend(
                 filtered, part, label, sourcex.source_box, sourcex.contrast, sourcex.nlevels, objects
@@ -383,23 +396,26 @@ class Measurer:
         return n
 
     def _filtered(
-        self, science: NDArray[np.float32], weight: NDArray[np.float32], row: int, column: int, group: Group
+        self,
+        science: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        mesh: _Mesh,
+        rows: slice,
+        columns: slice,
     ) -> NDArray[np.float32]:
         """The filtered pixels around a component."""
-        columns = (group.columns[0] + column, group.columns[0] + column + science.shape[1])
-        levels, noises, knot = self.background.rows_of_mesh(group.rows[0] + row, columns, science.shape[0])
-        science, weight = np.ascontiguousarray(science), np.ascontiguousarray(weight)
-        filtered = np.empty_like(science)
+        part = np.ascontiguousarray(science[rows, columns])
+        filtered = np.empty_like(part)
         _pixels.filter_band(
-            science,
-            weight,
-            levels,
-            noises,
+            part,
+            np.ascontiguousarray(weight[rows, columns]),
+            np.ascontiguousarray(mesh.levels[:, columns]),
+            np.ascontiguousarray(mesh.noises[:, columns]),
             self.smoothing.across,
             self.smoothing.down,
-            knot,
+            mesh.first_knot - rows.start,
             self.background.box,
-            np.empty_like(science),
+            np.empty_like(part),
             filtered,
         )
         return filtered
