@@ -68,6 +68,9 @@ def options_of_run(
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, one page about everything that was made.")
     ] = False,
+    catalogs: Annotated[
+        str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
+    ] = "both",
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -89,11 +92,14 @@ def options_of_run(
     """Give the options of a run; commands that make or plan mosaics have them all, or some of them."""
     import logging
 
+    from multivisit.run.options import PHOTOMETRY_MODES
     from multivisit.run.resources import parse_memory
 
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
+    if catalogs not in PHOTOMETRY_MODES:
+        fail(f"--catalogs {catalogs}: expected one of {', '.join(PHOTOMETRY_MODES)}", 2)
     return run_options(
         files,
         output,
@@ -111,6 +117,7 @@ def options_of_run(
         previews=previews,
         quality_tests=quality_tests,
         report=report,
+        phot_mode=catalogs,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=min(level, logging.DEBUG) if diagnostics else level,

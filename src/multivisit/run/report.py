@@ -173,6 +173,8 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "reason": layer.reason,
         "product": _text(layer.product),
         "preview": _text(layer.preview),
+        "catalogs": [str(path) for path in layer.catalogs],
+        "catalog_problem": layer.catalog_problem,
         "trailer": _text(layer.trailer),
         "quality": layer.quality,
         "quality_files": [str(path) for path in layer.quality_files],
@@ -212,6 +214,8 @@ def result_as_text(result: RunResult) -> str:
             )
             if layer.quality in ("warn", "fail"):
                 lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
+            if layer.catalog_problem:
+                lines.append(f"no catalogs {layer.name}: {layer.catalog_problem}")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)
