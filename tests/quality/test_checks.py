@@ -40,8 +40,10 @@ def made_layer(files: tuple[Path, ...], folder: Path, **parameters: object):
     )
     (item,) = plan_run(options).layers
     combination = item.parameters.replace(**parameters)
+    own = item.products[0]
+    changed = own.parameters.model_copy(update={"astrodrizzle": combination})
     item = dataclasses.replace(
-        item, parameter_set=item.parameter_set.model_copy(update={"astrodrizzle": combination})
+        item, products=(dataclasses.replace(own, parameters=changed), *item.products[1:])
     )
     made = make_mosaic(item.layer, item.grid, item.parameters, options, lambda *_: None)
     return options, item, made
