@@ -108,9 +108,9 @@ def test_the_single_exposure_parameters_are_for_layers_of_one_exposure() -> None
 
 def test_halves_are_rounded_as_published() -> None:
     arguments = ("wfc3", "ir", "f160w", 4)
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.5) == "several"
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.49) == "single"
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=0.5) == "single"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.5) == "any_n2"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.49) == "any_n1"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=0.5) == "any_n1"
 
 
 @pytest.mark.parametrize(

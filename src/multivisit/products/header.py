@@ -319,7 +319,9 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
 
 def _parameter_items(parameters: CombinationParameters) -> Iterable[tuple[str, Any]]:
     """Names and values of the combination parameters."""
-    return parameters.model_dump().items()
+    from multivisit.plan.parameters import used_combination_values
+
+    return used_combination_values(parameters).items()
 
 
 def _parameter_text(value: object) -> str:

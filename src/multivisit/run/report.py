@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from multivisit.plan.parameters.usage import used_combination_values
+
 if TYPE_CHECKING:
     from multivisit.combine.mosaic import ChipRecord
     from multivisit.plan.vetting import Vetting
@@ -62,7 +64,7 @@ def _planned_as_dict(item: PlannedLayer) -> dict[str, Any]:
         "exposure_time": sum(member.exposure.exposure_time for member in layer.members),
         "members": [member.row.filename for member in layer.members],
         "wcs_solutions": list(layer.wcs_names),
-        "parameters": item.parameters.model_dump(mode="json"),
+        "parameters": used_combination_values(item.parameters),
         "left_alone": item.reason_left_alone,
     }
 

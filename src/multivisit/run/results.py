@@ -10,7 +10,7 @@ from multivisit.run.options import ReturnCode, RunOptions
 
 if TYPE_CHECKING:
     from multivisit.plan.layers import Layer
-    from multivisit.plan.parameters import CombinationParameters
+    from multivisit.plan.parameters import CombinationParameters, ParameterSet
     from multivisit.plan.vetting import Vetting
     from multivisit.sky.grid import OutputGrid
 
@@ -30,11 +30,16 @@ class PlannedLayer:
     grid: OutputGrid | None
     """The pixels it is combined on; None where no exposure lies in the sky cell."""
 
-    parameters: CombinationParameters
-    """How it is combined."""
+    parameter_set: ParameterSet
+    """How it is combined, and how its sources are measured."""
 
     reason_left_alone: str = ""
     """Why nothing is made; empty for a layer that will be made."""
+
+    @property
+    def parameters(self) -> CombinationParameters:
+        """How it is combined."""
+        return self.parameter_set.astrodrizzle
 
 
 @dataclass(frozen=True)

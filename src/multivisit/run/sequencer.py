@@ -185,21 +185,23 @@ class _Grids:
 
 def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
     """Choose a layer's grid and parameters, and whether there is anything to do."""
-    from multivisit.plan.parameters import combination_parameters
+    from multivisit.plan.parameters import parameter_set
 
     grid = grids.of(layer)
     exposures = [member.exposure for member in layer.members]
     mean_exposures = None
     if options.published_conditions and grid is not None:
         mean_exposures = grids.mean_coverage(exposures, grid) or None
-    parameters = combination_parameters(
+    parameters = parameter_set(
         layer.instrument,
         layer.detector,
         layer.filter_name,
         len(exposures),
         published_conditions=options.published_conditions and mean_exposures is not None,
         mean_exposures=mean_exposures,
-    ).replace(context=options.context)
+    )
+    if options.context:
+        parameters = parameters.replace(astrodrizzle=parameters.astrodrizzle.replace(context=True))
     reason = ""
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
@@ -239,11 +241,12 @@ def _combine_and_write(
     item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
 ) -> LayerResult:
     """Combine a layer's exposures and write its product and preview."""
+    from multivisit.plan.parameters import used_combination_values
     from multivisit.run.making import make_mosaic
 
     layer = item.layer
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
-    for name, value in item.parameters.model_dump(mode="json").items():
+    for name, value in used_combination_values(item.parameters).items():
         log.info("parameter %s = %s", name, value)
     exposures = [member.exposure for member in layer.members]
 

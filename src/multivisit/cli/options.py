@@ -1,0 +1,87 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from multivisit.cli.output import fail
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Exposure files (FLT, FLC or C0M, plain or .gz), or one poller file.", show_default=False
+    ),
+]
+FolderOption = Annotated[
+    Path,
+    typer.Option("--input-folder", help="Where exposures named in a poller file are looked for first."),
+]
+SkyCellOption = Annotated[
+    list[str] | None,
+    typer.Option("--sky-cell", "-s", help="Only this sky cell, e.g. skycell-p1889x07y19 (repeatable)."),
+]
+LayerMethodOption = Annotated[
+    str,
+    typer.Option(
+        "--layers",
+        help="all: one layer a detector and filter; hard, kmeans: by exposure time and year as well.",
+    ),
+]
+RatioOption = Annotated[
+    float,
+    typer.Option(
+        "--exposure-time-ratio", help="kmeans splits only above this ratio of longest to shortest.", min=1.0
+    ),
+]
+SmallOption = Annotated[
+    bool,
+    typer.Option(
+        "--include-small/--no-include-small",
+        envvar="MVM_INCLUDE_SMALL",
+        help="Make layers of ACS/HRC and ACS/SBC exposures.",
+    ),
+]
+CteOption = Annotated[
+    bool,
+    typer.Option(
+        "--only-cte/--no-only-cte",
+        envvar="MVM_ONLY_CTE",
+        help="Leave out ACS/WFC and WFC3/UVIS exposures that are not CTE-corrected.",
+    ),
+]
+ConditionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--published-conditions",
+        help="Choose parameters by the mean number of exposures a pixel, as drizzlepac does.",
+    ),
+]
+TrimOption = Annotated[
+    bool, typer.Option("--trim", help="Size each layer by its own members, not by all exposures.")
+]
+
+
+def is_fits(path: Path) -> bool:
+    """Whether a name is one of an exposure rather than of a poller file."""
+    return path.name.lower().removesuffix(".gz").endswith((".fits", ".fit"))
+
+
+def run_options(files: list[Path], output: Path, **settings: Any) -> Any:
+    """Build the run options from what the command line says."""
+    from multivisit.plan.layers import LAYER_METHODS
+    from multivisit.run.options import RunOptions
+
+    fits_files = [path for path in files if is_fits(path)]
+    if fits_files and len(fits_files) != len(files):
+        other = next(path for path in files if not is_fits(path))
+        fail(f"{other}: give either exposure files (.fits, .fits.gz) or one poller file, not both", 2)
+    if not fits_files and len(files) != 1:
+        fail(f"{len(files)} poller files were given; one run takes one", 2)
+    if settings["layer_method"] not in LAYER_METHODS:
+        fail(f"--layers {settings['layer_method']}: expected one of {', '.join(LAYER_METHODS)}", 2)
+    inputs = tuple(files) if fits_files else files[0]
+    return RunOptions(inputs=inputs, output_folder=output, **settings)

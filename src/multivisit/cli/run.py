@@ -1,0 +1,98 @@
+"""The command that makes the mosaics."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multivisit.cli.options import (
+    ConditionsOption,
+    CteOption,
+    FilesArgument,
+    FolderOption,
+    JsonOption,
+    LayerMethodOption,
+    RatioOption,
+    SkyCellOption,
+    SmallOption,
+    TrimOption,
+    run_options,
+)
+from multivisit.cli.output import fail, print_json
+
+__all__ = ["run"]
+
+
+def run(
+    files: FilesArgument,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the products; made if missing.")
+    ] = Path(),
+    input_folder: FolderOption = Path(),
+    sky_cell: SkyCellOption = None,
+    layer_method: LayerMethodOption = "all",
+    exposure_time_ratio: RatioOption = 2.0,
+    include_small: SmallOption = True,
+    only_cte: CteOption = False,
+    published_conditions: ConditionsOption = False,
+    trim: TrimOption = False,
+    context: Annotated[
+        bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
+    ] = False,
+    previews: Annotated[
+        bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
+    ] = True,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Most memory that the run takes, e.g. 2GiB (default: half of what is free)."),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option(help="Messages in the trailer files: debug, info, warning or error.")
+    ] = "info",
+    as_json: JsonOption = False,
+) -> None:
+    """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
+    import logging
+
+    from multivisit.run.options import refuse_quality_testing
+    from multivisit.run.report import result_as_dict, result_as_text
+    from multivisit.run.resources import parse_memory
+    from multivisit.run.sequencer import run as run_sequencer
+    from multivisit.run.terminal import progress_on_terminal
+
+    refuse_quality_testing(os.environ)
+    level = logging.getLevelNamesMapping().get(log_level.upper())
+    if level is None:
+        fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
+    options = run_options(
+        files,
+        output,
+        input_folder=input_folder,
+        sky_cells=tuple(sky_cell or ()),
+        layer_method=layer_method,
+        exposure_time_ratio=exposure_time_ratio,
+        include_small=include_small,
+        only_cte_corrected=only_cte,
+        published_conditions=published_conditions,
+        trim=trim,
+        context=context,
+        previews=previews,
+        threads=threads,
+        memory=None if memory is None else parse_memory(memory),
+        log_level=level,
+    )
+    with progress_on_terminal() as progress:
+        result = run_sequencer(options, progress=progress)
+    if as_json:
+        print_json(result_as_dict(result))
+    else:
+        typer.echo(result_as_text(result))
+    if result.return_code:
+        raise typer.Exit(int(result.return_code))
