@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from multivisit.combine.drizzle_engine import KERNELS, DrizzleEngine
-from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine, engine_of_kernel
+from multivisit.combine.engines import engine_memory, make_engine
+from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine
 from multivisit.errors import ParameterError
 from multivisit.exposures.pixel_map import PixelMap
 from multivisit.simulate.geometry import Pointing, Window, chip_wcs, detector_geometry
@@ -205,9 +206,48 @@ def test_a_tiny_pixfrac_makes_points() -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_each_kernel_has_its_engine(kernel: str) -> None:
-    engine = engine_of_kernel((3, 4), kernel=kernel, context_chips=2)
+    engine = make_engine((3, 4), kernel=kernel, context_chips=2)
     assert isinstance(engine, KernelEngine if kernel in FAST_KERNELS else DrizzleEngine)
+    assert engine.variance is None
     assert engine.context is not None
     assert engine.context.shape == (1, 3, 4)
     with pytest.raises(ParameterError, match="final_kernel"):
-        engine_of_kernel((3, 4), kernel="tophat")
+        make_engine((3, 4), kernel="tophat")
+
+
+@pytest.mark.parametrize("kernel", ["square", "turbo"])
+def test_variances_are_those_of_drizzle(kernel: str) -> None:
+    chip = detector_geometry("wfc3_uvis").chips[0]
+    window = Window(900, 500, (200, 260))
+    random = np.random.default_rng(8)
+    ours, theirs = (
+        engine((300, 330), kernel=kernel, pixfrac=0.9, variance=True)
+        for engine in (KernelEngine, DrizzleEngine)
+    )
+    output = None
+    for number, roll in enumerate((30.0, 31.0)):
+        wcs = chip_wcs(chip, Pointing(150.1, 2.2, roll), window)
+        output = output_wcs(wcs, 0.04, (300, 330), (130.0, 100.0)) if output is None else output
+        pixel_map = PixelMap.fit(wcs, window.shape, output)
+        data = random.normal(20.0, 3.0, window.shape).astype(np.float32)
+        variance = random.uniform(1.0, 2.0, window.shape).astype(np.float32)
+        weight = np.where(random.random(window.shape) < 0.05, 0.0, 500.0).astype(np.float32)
+        variance[weight == 0.0] = np.nan
+        for engine in (ours, theirs):
+            engine.add_chip(data, weight, pixel_map, 0.04 / 0.0396, number, variance=variance)
+            with pytest.raises(ValueError, match="variance"):
+                engine.add_chip(data, weight, pixel_map, 0.04 / 0.0396, number)
+    # Along the chips' outlines `drizzle` extrapolates its map.
+    solid = ours.finish(0.0)[1] > 700.0
+    assert np.count_nonzero(solid) > 20000
+    assert ours.variance is not None
+    assert theirs.variance is not None
+    np.testing.assert_allclose(ours.variance[solid], theirs.variance[solid], rtol=1e-3)
+    assert not ours.variance[ours.finish(0.0)[1] == 0.0].any()
+
+
+def test_memory_depends_on_the_engine() -> None:
+    shape = (1000, 2000)
+    assert engine_memory(shape, 4096, 0) == 16 * 2_000_000
+    assert engine_memory(shape, 4096, 2, variance=True) == 32 * 2_000_000
+    assert engine_memory(shape, 4096, 0, kernel="gaussian") == 8 * 2_000_000 + 260 * 80 * 4096

@@ -64,8 +64,13 @@ class Engine(Protocol):
         pixel_map: PixelMap,
         scale_ratio: float,
         chip_number: int,
+        *,
+        variance: NDArray[np.float32] | None = None,
     ) -> int:
-        """Add a chip and give the number of its weighted pixels whose centres fall in the window."""
+        """Add a chip and give the number of its weighted pixels whose centres fall in the window.
+
+        `variance` has the variances of the pixels, which an engine with a variance plane needs.
+        """
         ...
 
     def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -75,6 +80,11 @@ class Engine(Protocol):
     @property
     def context(self) -> NDArray[np.int32] | None:
         """Context planes, or None."""
+        ...
+
+    @property
+    def variance(self) -> NDArray[np.float32] | None:
+        """Variance of the science plane, 0 where there is no weight; None if not kept."""
         ...
 
 
@@ -98,6 +108,8 @@ class DrizzleEngine:
         Size of the drop in input pixels, 0 to 1; at 0.001 and less the kernel is ``point``.
     context_chips : int
         Number of chips to keep a context for; 0 makes no context planes.
+    variance : bool
+        Whether to keep a variance plane; then all chips need variances.
 
     Raises
     ------
@@ -113,6 +125,7 @@ class DrizzleEngine:
         kernel: str = "square",
         pixfrac: float = 1.0,
         context_chips: int = 0,
+        variance: bool = False,
     ) -> None:
         if kernel not in KERNELS:
             raise ParameterError(f"final_kernel: found {kernel!r}, expected one of {', '.join(KERNELS)}.")
@@ -128,11 +141,17 @@ class DrizzleEngine:
         self._weight = np.zeros(shape, dtype=np.float32)
         planes = math.ceil(context_chips / _CONTEXT_BITS)
         self._context = np.zeros((planes, *shape), dtype=np.int32) if planes else None
+        self._variance = np.zeros(shape, dtype=np.float32) if variance else None
 
     @property
     def context(self) -> NDArray[np.int32] | None:
         """Context planes (planes, ny, nx), where bit k of plane p is chip 32 p + k; None if not kept."""
         return self._context
+
+    @property
+    def variance(self) -> NDArray[np.float32] | None:
+        """Variance of the science plane (ny, nx), 0 where there is no weight; None if not kept."""
+        return self._variance
 
     def add_chip(
         self,
@@ -141,6 +160,8 @@ class DrizzleEngine:
         pixel_map: PixelCoordinates,
         scale_ratio: float,
         chip_number: int,
+        *,
+        variance: NDArray[np.float32] | None = None,
     ) -> int:
         """Add a chip to the window.
 
@@ -156,12 +177,21 @@ class DrizzleEngine:
             Output pixel scale over the chip's nominal pixel scale.
         chip_number : int
             Number of the chip in the context, from 0.
+        variance : ndarray of float32, optional
+            Variances of the pixels, shape (ny, nx), for an engine with a variance plane; others ignore it.
 
         Returns
         -------
         int
             Number of pixels of weight above 0 whose centres fall in the window.
+
+        Raises
+        ------
+        ValueError
+            If the engine has a variance plane and there are no variances.
         """
+        if self._variance is not None and variance is None:
+            raise ValueError("variance: found None, expected an array for an engine with a variance plane")
         n_used = 0
         ny = science.shape[0]
         margin = 1.0 + _REACH[self._kernel] * 1.5 / scale_ratio
@@ -186,6 +216,7 @@ class DrizzleEngine:
                 _with_halo(coordinates, (block[0].start - start, block[0].stop - start), columns, pixel_map),
                 scale_ratio,
                 chip_number,
+                None if variance is None else variance[block],
             )
         return n_used
 
@@ -252,6 +283,7 @@ class DrizzleEngine:
         coordinates: NDArray[np.float64],
         scale_ratio: float,
         chip_number: int,
+        variance: NDArray[np.float32] | None,
     ) -> None:
         """Drizzle a block whose coordinates have a halo of 2 pixels all around.
 
@@ -265,8 +297,17 @@ class DrizzleEngine:
 
         padded = coordinates.shape[:2]
         inner = (slice(_HALO, padded[0] - _HALO), slice(_HALO, padded[1] - _HALO))
-        data = np.zeros(padded, dtype=np.float32)
-        np.copyto(data[inner], science, where=weight != 0.0)
+
+        def with_halo(values: NDArray[np.float32]) -> NDArray[np.float32]:
+            plane = np.zeros(padded, dtype=np.float32)
+            np.copyto(plane[inner], values, where=weight != 0.0)
+            return plane
+
+        data = with_halo(science)
+        # Lists: with single arrays `drizzle` 3.0 ends the process.
+        squared = {}
+        if self._variance is not None and variance is not None:
+            squared = {"input2": [with_halo(variance)], "output2": [self._variance]}
         weights = np.zeros(padded, dtype=np.float32)
         weights[inner] = weight
         coordinates[0, 0] = np.nan
@@ -293,6 +334,7 @@ class DrizzleEngine:
                 wtscale=1.0,
                 fillstr="INDEF",
                 fillstr2="INDEF",
+                **squared,
             )
 
 

@@ -5,28 +5,35 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from multivisit.combine.kernel_engine import engine_of_kernel
+from multivisit.combine.drizzle_engine import DrizzleEngine
+from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine
 
 if TYPE_CHECKING:
     from multivisit.combine.drizzle_engine import Engine
-    from multivisit.plan.parameters import CombinationParameters
 
 __all__ = ["context_planes", "engine_memory", "make_engine"]
 
 _CONTEXT_BITS = 32
-# Two sums, and the two planes that they are divided into.
-_BYTES_PER_PIXEL = 16
-# Coordinates, halo and copies of a block of 260 rows.
+# The two planes that both engines end with.
+_PLANES_BYTES = 8
+# The sums that `KernelEngine` divides into them.
+_SUMS_BYTES = 8
+# Variances: the sums, and what they are divided into.
+_VARIANCE_BYTES = 8
+# `DrizzleEngine`: coordinates, halo and copies of a block of 260 rows.
 _SCRATCH_BYTES_PER_COLUMN = 260 * 80
 
 
 def make_engine(
     shape: tuple[int, int],
-    origin: tuple[int, int],
-    parameters: CombinationParameters,
+    *,
+    origin: tuple[int, int] = (0, 0),
+    kernel: str = "square",
+    pixfrac: float = 1.0,
     context_chips: int = 0,
+    variance: bool = False,
 ) -> Engine:
-    """Make the engine for one window of the output grid.
+    """Make the engine for one window of the output grid: `KernelEngine` for the kernels that it knows.
 
     Parameters
     ----------
@@ -34,10 +41,14 @@ def make_engine(
         Rows and columns of the window.
     origin : tuple of int
         Column (x) and row (y) of its first pixel in the grid.
-    parameters : CombinationParameters
-        How to combine: kernel and pixfrac.
+    kernel : str
+        One of `drizzle_engine.KERNELS`.
+    pixfrac : float
+        Size of the drop in input pixels, 0 to 1.
     context_chips : int
         Number of chips to keep a context for; 0 makes no context planes.
+    variance : bool
+        Whether to keep a variance plane; then all chips need variances.
 
     Returns
     -------
@@ -49,16 +60,20 @@ def make_engine(
     ParameterError
         For an unknown kernel or an impossible pixfrac.
     """
-    return engine_of_kernel(
+    engine: type[KernelEngine | DrizzleEngine] = KernelEngine if kernel in FAST_KERNELS else DrizzleEngine
+    return engine(
         shape,
         origin=origin,
-        kernel=parameters.final_kernel,
-        pixfrac=parameters.final_pixfrac,
+        kernel=kernel,
+        pixfrac=pixfrac,
         context_chips=context_chips,
+        variance=variance,
     )
 
 
-def engine_memory(shape: tuple[int, int], chip_columns: int, planes: int) -> int:
+def engine_memory(
+    shape: tuple[int, int], chip_columns: int, planes: int, *, kernel: str = "square", variance: bool = False
+) -> int:
     """Estimate what an engine takes at most.
 
     Parameters
@@ -69,13 +84,18 @@ def engine_memory(shape: tuple[int, int], chip_columns: int, planes: int) -> int
         Columns of the widest chip.
     planes : int
         Number of context planes.
+    kernel, variance
+        As for `make_engine`.
 
     Returns
     -------
     int
         Bytes.
     """
-    return shape[0] * shape[1] * (_BYTES_PER_PIXEL + 4 * planes) + chip_columns * _SCRATCH_BYTES_PER_COLUMN
+    per_pixel = _PLANES_BYTES + 4 * planes + (_VARIANCE_BYTES if variance else 0)
+    if kernel in FAST_KERNELS:
+        return shape[0] * shape[1] * (per_pixel + _SUMS_BYTES)
+    return shape[0] * shape[1] * per_pixel + chip_columns * _SCRATCH_BYTES_PER_COLUMN
 
 
 def context_planes(n_chips: int) -> int:

@@ -15,13 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from multivisit.combine import _kernel
-from multivisit.combine.drizzle_engine import DrizzleEngine
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from multivisit.combine.drizzle_engine import Engine
 
 __all__ = [
     "FAST_KERNELS",
@@ -30,7 +27,6 @@ __all__ = [
     "PolynomialMap",
     "WindowSums",
     "add_chip_to_rows",
-    "engine_of_kernel",
 ]
 
 FAST_KERNELS = ("square", "point", "turbo")
@@ -150,6 +146,22 @@ class WindowSums:
         _kernel.divide(self.sums, fill_value, science, weight)
         return science, weight
 
+    def variance_of_mean(self) -> NDArray[np.float32] | None:
+        """Divide the sums of variances.
+
+        Returns
+        -------
+        ndarray of float32 or None
+            ``sum(w^2 a^2 v) / sum(w a)^2``, the variance of the science plane, shape (rows, columns), 0 where
+            there is no weight; None if the window keeps no variance.
+        """
+        if self.variance is None:
+            return None
+        total = self.sums[..., 1]
+        weighted = total > 0.0
+        result = np.divide(self.variance, total, out=np.zeros_like(self.variance), where=weighted)
+        return np.divide(result, total, out=result, where=weighted)
+
 
 def add_chip_to_rows(
     science: NDArray[np.float32],
@@ -246,6 +258,8 @@ class KernelEngine:
         Size of the drop in input pixels, 0 to 1; at 0.001 and less the kernel is ``point``.
     context_chips : int
         Number of chips to keep a context for; 0 makes no context planes.
+    variance : bool
+        Whether to keep a variance plane; then all chips need variances.
 
     Raises
     ------
@@ -261,6 +275,7 @@ class KernelEngine:
         kernel: str = "square",
         pixfrac: float = 1.0,
         context_chips: int = 0,
+        variance: bool = False,
     ) -> None:
         if kernel not in FAST_KERNELS:
             raise ParameterError(
@@ -272,12 +287,17 @@ class KernelEngine:
             kernel, pixfrac = "point", 1.0
         self._kernel = kernel
         self._pixfrac = pixfrac
-        self._window = WindowSums.zeros(shape, origin, context_chips=context_chips)
+        self._window = WindowSums.zeros(shape, origin, context_chips=context_chips, variance=variance)
 
     @property
     def context(self) -> NDArray[np.int32] | None:
         """Context planes (planes, ny, nx), where bit k of plane p is chip 32 p + k; None if not kept."""
         return self._window.context
+
+    @property
+    def variance(self) -> NDArray[np.float32] | None:
+        """Variance of the science plane (ny, nx), 0 where there is no weight; None if not kept."""
+        return self._window.variance_of_mean()
 
     def add_chip(
         self,
@@ -286,6 +306,8 @@ class KernelEngine:
         pixel_map: PolynomialMap,
         scale_ratio: float,
         chip_number: int,
+        *,
+        variance: NDArray[np.float32] | None = None,
     ) -> int:
         """Add a chip to the window.
 
@@ -301,11 +323,18 @@ class KernelEngine:
             Output pixel scale over the chip's nominal pixel scale.
         chip_number : int
             Number of the chip in the context, from 0.
+        variance : ndarray of float32, optional
+            Variances of the pixels, shape (ny, nx), for an engine with a variance plane; others ignore it.
 
         Returns
         -------
         int
             Number of weighted pixels whose centres fall in the window.
+
+        Raises
+        ------
+        ValueError
+            If the engine has a variance plane and there are no variances.
         """
         return add_chip_to_rows(
             science,
@@ -316,32 +345,9 @@ class KernelEngine:
             kernel=self._kernel,
             pixfrac=self._pixfrac,
             chip_number=chip_number,
+            variance=variance,
         )
 
     def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give the science and the weight plane; see `WindowSums.finish`."""
         return self._window.finish(fill_value)
-
-
-def engine_of_kernel(
-    shape: tuple[int, int],
-    *,
-    origin: tuple[int, int] = (0, 0),
-    kernel: str = "square",
-    pixfrac: float = 1.0,
-    context_chips: int = 0,
-) -> Engine:
-    """Make the engine for a kernel: `KernelEngine` where it knows the kernel, `DrizzleEngine` otherwise.
-
-    Parameters
-    ----------
-    shape, origin, kernel, pixfrac, context_chips
-        See `DrizzleEngine`.
-
-    Raises
-    ------
-    ParameterError
-        For an unknown kernel or an impossible pixfrac.
-    """
-    engine: type[KernelEngine | DrizzleEngine] = KernelEngine if kernel in FAST_KERNELS else DrizzleEngine
-    return engine(shape, origin=origin, kernel=kernel, pixfrac=pixfrac, context_chips=context_chips)

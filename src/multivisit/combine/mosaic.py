@@ -246,7 +246,8 @@ class PreparedLayer:
             for number, item in enumerate(self.chips)
             if item.in_grid and item.pixel_map is not None
         ]
-        return SweepPlan(self.grid.shape, chips, len(self.chips) if parameters.context else 0)
+        context_chips = len(self.chips) if parameters.context else 0
+        return SweepPlan(self.grid.shape, chips, context_chips, parameters.final_kernel)
 
 
 def combine_layer(

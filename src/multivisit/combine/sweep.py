@@ -67,10 +67,19 @@ class SweepPlan:
         The chips that overlap it.
     context_chips : int
         Number of chips to keep a context for; 0 for no context.
+    kernel : str
+        The drizzle kernel, on which the memory depends.
     """
 
-    def __init__(self, shape: tuple[int, int], chips: Sequence[SweepChip], context_chips: int = 0) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        chips: Sequence[SweepChip],
+        context_chips: int = 0,
+        kernel: str = "square",
+    ) -> None:
         self.shape = shape
+        self.kernel = kernel
         self.chips = {chip.number: chip for chip in chips}
         self.context_chips = context_chips
         self.reaches = {c.number: ChipReach.of(c.pixel_map, c.shape, c.scale_ratio) for c in chips}
@@ -90,7 +99,7 @@ class SweepPlan:
         """Give the bytes that one thread takes for its strip."""
         columns = max(chip.shape[1] for chip in self.chips.values())
         rows = max(strip.shape[0] for strip in self.strips)
-        engine = engine_memory((rows, self.shape[1]), columns, self.planes)
+        engine = engine_memory((rows, self.shape[1]), columns, self.planes, kernel=self.kernel)
         return engine + max(self.n_pixels.values()) * 4 + _WRITING_BYTES
 
     def least_memory(self) -> int:
@@ -244,7 +253,13 @@ def _make_strip(
     if not strip.chips:
         _write_empty(strip, sink, fill_value, plan.planes)
         return n_used
-    engine = make_engine(strip.shape, (0, strip.first_row), parameters, plan.context_chips)
+    engine = make_engine(
+        strip.shape,
+        origin=(0, strip.first_row),
+        kernel=parameters.final_kernel,
+        pixfrac=parameters.final_pixfrac,
+        context_chips=plan.context_chips,
+    )
     last_row = strip.first_row + strip.shape[0]
     for number in strip.chips:
         if stop.is_set():
