@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multivisit.combine import _outliers
+from multivisit.combine.median import grown
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ def blot_image(
     stencil_reach(interpolation)
     image = np.ascontiguousarray(image, dtype=np.float32)
     out = np.empty(positions.shape[:-1], dtype=np.float32)
-    _blot(_spline_coefficients(image) if interpolation == "spline3" else image, positions, interpolation, sinc_scale, out)
-    if interpolation == "spline3":
-        # Coefficients are no values: where data are missing or end, the values themselves are interpolated.
-        np.copyto(out, blot_image(image, positions, "linear"), where=np.isnan(out) | _near_edge(image, positions))
+    if interpolation != "spline3":
+        _blot(image, positions, interpolation, sinc_scale, out)
+        return out
+    coefficients, empty = _spline_coefficients(image)
+    _blot(coefficients, positions, interpolation, sinc_scale, out)
+    # Coefficients are no values: where data are missing or end, the values themselves are interpolated.
+    np.copyto(out, blot_image(image, positions, "linear"), where=_incomplete(empty, positions))
     return out
 
 
@@ -108,21 +112,28 @@ def _blot(
     )
 
 
-def _spline_coefficients(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn values into coefficients of cubic B-splines; NaN where a pixel within the stencil has no data."""
-    from scipy.ndimage import spline_filter
+def _spline_coefficients(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Turn values into coefficients of cubic B-splines; also tell the pixels without data.
+
+    These count as their nearest neighbours with data, so that no step is there to ring.
+    """
+    from scipy.ndimage import distance_transform_edt, spline_filter
 
     empty = np.isnan(image)
-    coefficients: NDArray[np.float32] = spline_filter(
-        np.where(empty, np.float32(0.0), image), order=3, output=np.float32, mode="mirror"
-    )
-    coefficients[empty] = np.nan
-    return coefficients
+    if empty.all():
+        return image, empty
+    if empty.any():
+        nearest = distance_transform_edt(empty, return_distances=False, return_indices=True)
+        image = image[tuple(nearest)]
+    coefficients: NDArray[np.float32] = spline_filter(image, order=3, output=np.float32, mode="mirror")
+    return coefficients, empty
 
 
-def _near_edge(image: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell positions whose stencil of 4 x 4 pixels is not wholly in the image."""
+def _incomplete(empty: NDArray[np.bool_], positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell positions near pixels without data, or whose 4 x 4 pixels are not all in the image."""
     x, y = positions[..., 0], positions[..., 1]
-    ny, nx = image.shape
+    ny, nx = empty.shape
     inside: NDArray[np.bool_] = (x >= 1.0) & (y >= 1.0) & (x < nx - 2) & (y < ny - 2)
-    return ~inside
+    touched = grown(empty, 2)
+    i, j = (np.where(inside, axis, 0.0).astype(np.intp) for axis in (x, y))
+    return ~inside | touched[j, i]

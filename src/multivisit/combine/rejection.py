@@ -20,8 +20,7 @@ import numpy as np
 
 from multivisit.combine.blot import blot_image, stencil_reach
 from multivisit.combine.cosmic_rays import find_cosmic_rays
-from multivisit.combine.engines import engine_memory
-from multivisit.combine.kernel_engine import engine_of_kernel
+from multivisit.combine.engines import engine_memory, make_engine
 from multivisit.combine.median import StackNoise, combine_stack
 from multivisit.combine.scratch import ScratchFile, ScratchImage
 
@@ -256,7 +255,7 @@ def find_outliers(
         singles = []
         deepest = max((sum(c.n_pixels for c in group) for group in by_exposure.values()), default=1)
         columns = max((chip.shape[1] for chip in chips), default=1)
-        cost = deepest * _SINGLE_BYTES + engine_memory((_SINGLE_ROWS, grid.shape[1]), columns, 0)
+        cost = deepest * _SINGLE_BYTES + engine_memory((_SINGLE_ROWS, grid.shape[1]), columns, 0, kernel=rule.kernel)
         work = [(group, scratch, grid, rule, load_good) for group in by_exposure.values()]
         for group, single in _in_order(_drizzle_exposure, work, _workers(threads, memory, cost)):
             if single is not None:
@@ -321,7 +320,7 @@ def _drizzle_exposure(
     parts, total, n_total = [], 0.0, 0
     for row in range(first, last, _SINGLE_ROWS):
         shape = (min(_SINGLE_ROWS, last - row), right - left)
-        engine = engine_of_kernel(shape, origin=(left, row), kernel=rule.kernel, pixfrac=rule.pixfrac)
+        engine = make_engine(shape, origin=(left, row), kernel=rule.kernel, pixfrac=rule.pixfrac)
         for chip, science, weights in loaded:
             ratio = grid.scale / chip.nominal_scale
             engine.add_chip(science, weights, chip.pixel_map, ratio, 0)

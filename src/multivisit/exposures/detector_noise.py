@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 from multivisit.exposures.headers import number, text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from multivisit.exposures.model import Chip, Exposure
 
-__all__ = ["cte_direction", "dark_electrons", "read_noise"]
+__all__ = ["READ_NOISE_KEYWORDS", "cte_direction", "dark_electrons", "read_noise"]
 
-_KEYWORDS = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
+READ_NOISE_KEYWORDS = ("READNSEA", "READNSEB", "READNSEC", "READNSED")
+"""Keywords of the four amplifiers' read noise, electrons."""
+
 _LARGEST_READ_NOISE = 1000.0
 _LARGEST_DARK = 1e6
 
@@ -29,7 +33,7 @@ _WFPC2_READ_NOISES = {7: (5.24, 5.51, 5.22, 5.19), 15: (7.02, 7.84, 6.99, 8.32)}
 """Electrons of chips 1 to 4 for each ATODGAIN (WFPC2 Instrument Handbook, table 4.2)."""
 
 
-def read_noise(exposure: Exposure, chip: Chip) -> float:
+def read_noise(exposure: Exposure, chip: Chip, keywords: Sequence[str] = READ_NOISE_KEYWORDS) -> float:
     """Give the read noise of a chip.
 
     Parameters
@@ -38,15 +42,18 @@ def read_noise(exposure: Exposure, chip: Chip) -> float:
         The exposure.
     chip : Chip
         One of its chips.
+    keywords : sequence of str
+        Keywords of the primary header that hold it.
 
     Returns
     -------
     float
-        Electrons: the mean of READNSEA to READNSED over the amplifiers in use (those of CCDAMP that have a
-        value above 0); the detector's usual one where headers do not tell.
+        Electrons: the mean of the keywords with a value above 0, of READNSEA to READNSED those of the amplifiers
+        in use (CCDAMP); the detector's usual one where headers do not tell.
     """
     amplifiers = text(exposure.primary, "CCDAMP").upper() or "ABCD"
-    found = [number(exposure.primary, keyword) for keyword in _KEYWORDS if keyword[-1] in amplifiers]
+    unused = {keyword for keyword in READ_NOISE_KEYWORDS if keyword[-1] not in amplifiers}
+    found = [number(exposure.primary, keyword) for keyword in keywords if keyword not in unused]
     values = [value for value in found if value is not None and 0.0 < value < _LARGEST_READ_NOISE]
     if values:
         return sum(values) / len(values)
