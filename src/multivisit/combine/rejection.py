@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 _MIB = 1 << 20
 _SINGLE_ROWS = 256
-_BLOT_ROWS = 128
+_BLOT_ROWS, _BLOT_COLUMNS = 256, 512
 _TILE_COLUMNS = 1024
 _MOST_BAND_ROWS, _LEAST_BAND_ROWS = 128, 8
 _BAND_BYTES = 256 * _MIB
@@ -518,20 +518,28 @@ def _blot_chip(
 ) -> NDArray[np.float32]:
     """Carry the median into the pixels of a chip: electrons/s per native pixel, NaN where it has no data."""
     model = np.full(chip.shape, np.nan, dtype=np.float32)
-    reach = stencil_reach(rule.interpolation)
-    rows, columns = median.shape
     factor = np.float32((chip.nominal_scale / grid.scale) ** 2)
     for first in range(0, chip.shape[0], _BLOT_ROWS):
         last = min(first + _BLOT_ROWS, chip.shape[0])
         positions = chip.pixel_map.evaluate(first, last)
-        low, high = positions.min(axis=(0, 1)), positions.max(axis=(0, 1))
-        left, top = max(math.floor(low[0]) - reach, 0), max(math.floor(low[1]) - reach, 0)
-        right = min(math.ceil(high[0]) + reach + 1, columns)
-        bottom = min(math.ceil(high[1]) + reach + 1, rows)
-        if left >= right or top >= bottom:
-            continue
-        window = median.read(slice(top, bottom), slice(left, right))
-        positions -= np.array((left, top), dtype=np.float64)
-        model[first:last] = blot_image(window, positions, rule.interpolation, rule.sinc_scale)
+        for column in range(0, chip.shape[1], _BLOT_COLUMNS):
+            block = slice(column, column + _BLOT_COLUMNS)
+            model[first:last, block] = _blot_block(positions[:, block], median, rule)
     model *= factor
     return model
+
+
+def _blot_block(
+    positions: NDArray[np.float64], median: ScratchImage, rule: RejectionRule
+) -> NDArray[np.float32]:
+    """Read what a block of a chip needs of the median, and interpolate in it."""
+    # A smooth map has its extremes on the block's border, but for the little that lookup tables add.
+    border = np.concatenate([positions[0], positions[-1], positions[:, 0], positions[:, -1]])
+    reach = stencil_reach(rule.interpolation) + 1
+    low = np.maximum(np.floor(border.min(axis=0)) - reach, 0.0)
+    high = np.minimum(np.ceil(border.max(axis=0)) + reach + 1, median.shape[::-1])
+    if not (low < high).all():
+        return np.full(positions.shape[:2], np.nan, dtype=np.float32)
+    (left, top), (right, bottom) = low.astype(int).tolist(), high.astype(int).tolist()
+    window = median.read(slice(top, bottom), slice(left, right))
+    return blot_image(window, positions - low, rule.interpolation, rule.sinc_scale)
