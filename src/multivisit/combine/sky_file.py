@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from multivisit.exposures.model import Chip, Exposure
 
-__all__ = ["background_taken_off", "levels_of_sky_file"]
+__all__ = ["background_taken_off", "file_unit", "levels_of_sky_file"]
 
 
 def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
@@ -49,7 +49,7 @@ def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
                 f"skyfile: {path} has no line for {exposure.filename}, expected one for each exposure. Add it."
             )
         chip = exposure.chips[0]
-        brightness.append(values[exposure.filename] * _unit(chip) / chip.nominal_scale**2)
+        brightness.append(values[exposure.filename] * file_unit(chip) / chip.nominal_scale**2)
     n = len(members)
     return SkyLevels(np.array(brightness), (0,) * n, (True,) * n)
 
@@ -82,7 +82,7 @@ def background_taken_off(chip: Chip, keyword: str) -> float:
             f"skyuser: {chip.path}[SCI,{chip.extver}] has no number in keyword {keyword!r}, expected its sky "
             "level. Name another keyword, or none."
         )
-    return value * _unit(chip)
+    return value * file_unit(chip)
 
 
 def _read_values(path: Path) -> dict[str, float]:
@@ -109,6 +109,6 @@ def _read_values(path: Path) -> dict[str, float]:
     return values
 
 
-def _unit(chip: Chip) -> float:
-    """Electrons/s in one unit of a chip's file."""
+def file_unit(chip: Chip) -> float:
+    """Give the electrons/s in one unit of a chip's file."""
     return chip.gain if chip.units.endswith("/S") else chip.gain / chip.exposure_time

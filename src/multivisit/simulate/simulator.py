@@ -158,6 +158,7 @@ def run_simulation(
     dec: float | None = None,
     seed: int | None = None,
     noiseless: bool = False,
+    cosmic_ray_truth: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SimulatedField:
     """Simulate a ready-made field, or one that a JSON file specifies.
@@ -175,6 +176,8 @@ def run_simulation(
         Another start of the random numbers.
     noiseless : bool
         Without any noise or blemish.
+    cosmic_ray_truth : bool
+        As for `simulate_field`.
     progress : callable, optional
         As for `simulate_field`.
     """
@@ -192,7 +195,12 @@ def run_simulation(
     }
     if noiseless:
         changes["noise"] = NoiseSpecification.none()
-    return simulate_field(dataclasses.replace(specification, **changes), output, progress=progress)
+    return simulate_field(
+        dataclasses.replace(specification, **changes),
+        output,
+        cosmic_ray_truth=cosmic_ray_truth,
+        progress=progress,
+    )
 
 
 def plan_exposures(specification: FieldSpecification) -> tuple[PlannedExposure, ...]:

@@ -353,6 +353,25 @@ class CombinationParameters(ParameterModel):
         return self
 
     @property
+    def combined_bits(self) -> int | None:
+        """Flags that combined pixels may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.final_bits)
+
+    @property
+    def sky_pixel_bits(self) -> int | None:
+        """Flags that sky pixels may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.sky_bits)
+
+    @property
+    def separate_bits(self) -> int | None:
+        """Flags that pixels of the separate images may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.driz_sep_bits)
+
+    def _without_reset(self, bits: int | None) -> int | None:
+        """Give good flags, with those that are taken off beforehand among them."""
+        return None if bits is None else bits | (self.resetbits or 0)
+
+    @property
     def good_bits(self) -> int:
         """The data-quality flags that combined pixels may have, as one number; 65535 for all."""
         return ALL_BITS if self.final_bits is None else self.final_bits
