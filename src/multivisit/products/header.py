@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from multivisit.combine.mosaic import LayerMosaic, MosaicSummary
+    from multivisit.combine.records import LayerMosaic, MosaicSummary
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from multivisit.combine.mosaic import MosaicSummary, PreparedLayer
+    from multivisit.combine.mosaic import PreparedLayer
+    from multivisit.combine.records import MosaicSummary
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.run.options import RunOptions
@@ -106,8 +107,9 @@ def make_mosaic(
         The mosaic cannot be combined, not within the memory, or not be written; nothing is left then.
     """
     exposures = [member.exposure for member in layer.members]
-    prepared = prepare_layer(exposures, grid, parameters, progress=progress)
     memory = None if options.memory is None else options.memory - process_memory() - _ROOM
+    threads = options.threads or 1
+    prepared = prepare_layer(exposures, grid, parameters, threads=threads, memory=memory, progress=progress)
     writer = LayerWriter(
         options.output_folder,
         layer,
@@ -122,7 +124,7 @@ def make_mosaic(
             prepared,
             parameters,
             _Outputs(writer, preview),
-            threads=options.threads or 1,
+            threads=threads,
             memory=memory,
             progress=progress,
         )

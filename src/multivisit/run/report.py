@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from multivisit.plan.parameters.usage import used_combination_values
 
 if TYPE_CHECKING:
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
     from multivisit.plan.vetting import Vetting
     from multivisit.run.options import RunOptions
     from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
