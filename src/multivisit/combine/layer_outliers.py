@@ -9,14 +9,15 @@ from multivisit.combine.cosmic_rays import CosmicRayTest
 from multivisit.combine.median import MedianRule
 from multivisit.combine.rejection import RejectionChip, RejectionRule
 from multivisit.combine.separate_grid import SeparateGrid
-from multivisit.combine.sky_file import background_taken_off, file_unit
+from multivisit.combine.sky_file import background_taken_off
+from multivisit.combine.survey import file_unit
 from multivisit.errors import ParameterError
 from multivisit.exposures.detector_noise import READ_NOISE_KEYWORDS, cte_direction, read_noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from multivisit.combine.mosaic import PreparedChip
+    from multivisit.combine.placement import PreparedChip
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.sky.grid import OutputGrid

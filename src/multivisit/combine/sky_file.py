@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multivisit.combine.sky_levels import SkyLevels
+from multivisit.combine.survey import file_unit
 from multivisit.errors import ParameterError
 from multivisit.exposures.headers import number
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from multivisit.exposures.model import Chip, Exposure
 
-__all__ = ["background_taken_off", "file_unit", "levels_of_sky_file"]
+__all__ = ["background_taken_off", "levels_of_sky_file"]
 
 
 def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
@@ -107,8 +108,3 @@ def _read_values(path: Path) -> dict[str, float]:
             )
         values[Path(name).name.removesuffix(".gz")] = value
     return values
-
-
-def file_unit(chip: Chip) -> float:
-    """Give the electrons/s in one unit of a chip's file."""
-    return chip.gain if chip.units.endswith("/S") else chip.gain / chip.exposure_time
