@@ -47,6 +47,7 @@ def run_mvm_processing(
     area: CustomArea | None = None,
     trim: bool = False,
     context: bool = False,
+    error_plane: bool = False,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> int:
@@ -93,6 +94,8 @@ def run_mvm_processing(
         Size each layer by its own members instead of by all exposures.
     context : bool
         Add a CTX extension to each product.
+    error_plane : bool
+        Add an ERR extension to each product.
     threads : int, optional
         Threads that combine a layer: one a core by default, 8 at most.
     memory : int or str, optional
@@ -132,6 +135,7 @@ def run_mvm_processing(
                 output_file_prefix=output_file_prefix,
                 trim=trim,
                 context=context,
+                error_plane=error_plane,
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,

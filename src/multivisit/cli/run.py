@@ -47,6 +47,9 @@ def options_of_run(
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
+    error_plane: Annotated[
+        bool, typer.Option("--error-plane", help="Add an ERR extension: the standard error of each pixel.")
+    ] = False,
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
@@ -90,6 +93,7 @@ def options_of_run(
         published_conditions=published_conditions,
         trim=trim,
         context=context,
+        error_plane=error_plane,
         previews=previews,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),

@@ -27,7 +27,7 @@ from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.sky_file import levels_of_sky_file
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import patch_spacing
-from multivisit.combine.survey import SurveyMemory, read_good_rows, read_prepared, survey_chips
+from multivisit.combine.survey import SurveyMemory, file_unit, read_good_rows, read_prepared, survey_chips
 from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
 from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
 from multivisit.errors import CombineError
@@ -366,8 +366,8 @@ def combine_strips(
     scratch_folder : path, optional
         Where outlier rejection keeps its temporary file; by default the system's folder for such files.
     on_tested : callable, optional
-        Called by outlier rejection with each chip, what the other exposures say that its pixels are
-        (electrons/s less sky, NaN where unknown) and its hit pixels, from any thread.
+        Called by outlier rejection with each chip, what the other exposures say that its pixels are (in the
+        units of its file, sky included, NaN where unknown) and its hit pixels, from any thread.
     progress : callable, optional
         See `combine_layer`.
 
@@ -603,6 +603,11 @@ def _reject_outliers(
     def tell(step: str, number: int) -> None:
         _report(progress, f"{step} {layer.chips[number].name}", next(steps), total)
 
+    def tested(number: int, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
+        item = layer.chips[number]
+        if on_tested is not None:
+            on_tested(item, (model + np.float32(_sky_of(layer, item)[0])) / np.float32(file_unit(item.chip)), hit)
+
     grid = separate_grid(layer.grid, parameters, max(item.chip.nominal_scale for item in layer.chips))
     sky_rates = [_sky_of(layer, item)[0] for item in layer.chips]
     return find_outliers(
@@ -615,9 +620,7 @@ def _reject_outliers(
         threads=threads,
         memory=None if memory is None else memory - layer.static_bytes,
         on_step=tell,
-        on_tested=None
-        if on_tested is None
-        else lambda number, model, hit: on_tested(layer.chips[number], model, hit),
+        on_tested=None if on_tested is None else tested,
     )
 
 

@@ -88,6 +88,9 @@ class RunOptions:
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
+    error_plane: bool = False
+    """Add an ERR extension with the standard error of each pixel."""
+
     previews: bool = True
     """Write a PNG preview beside each product."""
 

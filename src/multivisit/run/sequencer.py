@@ -224,6 +224,7 @@ class _Grids:
 
 def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
     """Choose a layer's grid and parameters, and whether there is anything to do."""
+    from multivisit.plan.custom_grid import grid_for_parameters
     from multivisit.plan.parameters import parameter_set
 
     grid = grids.of(layer)
@@ -241,6 +242,8 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
     )
     if options.context:
         parameters = parameters.replace(astrodrizzle=parameters.astrodrizzle.replace(context=True))
+    if grid is not None:
+        grid = grid_for_parameters(grid, parameters.astrodrizzle)
     reason = ""
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
