@@ -74,11 +74,6 @@ class PreparedLayer:
     error_plane: bool = False
     """Whether an error plane is to be made."""
 
-    @property
-    def static_bytes(self) -> int:
-        """Bytes that the static masks take."""
-        return 0 if self.static_masks is None else self.static_masks.nbytes
-
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
 
@@ -141,11 +136,17 @@ class PreparedLayer:
             if item.in_grid and item.pixel_map is not None
         ]
         context_chips = len(self.chips) if parameters.context else 0
+        masked = (
+            {c.signature: c.chip.shape[0] * c.chip.shape[1] for c in self.chips} if parameters.static else {}
+        )
+        # Masks of cosmic rays take a bit a pixel.
+        hit = sum(chip.shape[0] * -(-chip.shape[1] // 8) for chip in chips) if parameters.driz_cr else 0
         return SweepPlan(
             self.grid.shape,
             chips,
             context_chips,
             parameters.final_kernel,
+            held=sum(masked.values()) + hit,
             weight_planes=parameters.final_wht_type == "ERR",
             variance=self.error_plane,
         )
@@ -413,7 +414,7 @@ def combine_strips(
         _Counting(sink, weights),
         science_factor=_science_factor(layer, inside, parameters, masks),
         threads=threads,
-        memory=None if memory is None else memory - layer.static_bytes - masks.n_bytes,
+        memory=memory,
         surveyed=layer.surveyed,
         on_chip=tell,
     )
@@ -618,7 +619,7 @@ def _reject_outliers(
         load_all,
         folder=folder,
         threads=threads,
-        memory=None if memory is None else memory - layer.static_bytes,
+        memory=memory if memory is None or layer.static_masks is None else memory - layer.static_masks.nbytes,
         on_step=tell,
         on_tested=None if on_tested is None else tested,
     )

@@ -73,6 +73,8 @@ class SweepPlan:
         Number of chips to keep a context for; 0 for no context.
     kernel : str
         The drizzle kernel, on which the memory depends.
+    held : int
+        Bytes that are taken all the time: the static masks.
     weight_planes : bool
         Whether each pixel has a weight of its own.
     variance : bool
@@ -85,6 +87,7 @@ class SweepPlan:
         chips: Sequence[SweepChip],
         context_chips: int = 0,
         kernel: str = "square",
+        held: int = 0,
         *,
         weight_planes: bool = False,
         variance: bool = False,
@@ -92,6 +95,7 @@ class SweepPlan:
         self.variance = variance
         self.more_bytes = 4 * (int(weight_planes) + int(variance))
         self.shape = shape
+        self.held = held
         self.kernel = kernel
         self.chips = {chip.number: chip for chip in chips}
         self.context_chips = context_chips
@@ -115,12 +119,13 @@ class SweepPlan:
         engine = engine_memory(
             (rows, self.shape[1]), columns, self.planes, kernel=self.kernel, variance=self.variance
         )
-        blocks = _BLOCK_BYTES * block_rows(self.shape[1]) * self.shape[1]
+        blocks = _BLOCK_BYTES * min(rows, block_rows(self.shape[1])) * self.shape[1]
         return engine + max(self.n_pixels.values()) * 4 + blocks
 
     def least_memory(self) -> int:
         """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
-        return self.worker_memory() + max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
+        loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
+        return self.worker_memory() + loading + self.held
 
     def memory_for_kept(self, threads: int, memory: int | None) -> int | None:
         """Give the bytes that chips may take that are kept from before the sweep.
@@ -183,7 +188,7 @@ class SweepPlan:
         largest = max(self.n_pixels.values())
         spare = (memory - least) // (self.worker_memory() + largest * (KEPT_BYTES + self.more_bytes))
         n_workers = min(n_workers, 1 + spare)
-        return n_workers, memory - n_workers * self.worker_memory()
+        return n_workers, memory - self.held - n_workers * self.worker_memory()
 
 
 def run_sweep(

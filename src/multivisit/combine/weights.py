@@ -299,8 +299,3 @@ class StaticMasks:
             True for statically bad pixels; not to be changed. None if no chip has any.
         """
         return self._low.get(signature)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the masks take."""
-        return sum(mask.nbytes for mask in self._low.values())

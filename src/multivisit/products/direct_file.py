@@ -1,9 +1,9 @@
 """Writing large files past the system's file cache.
 
-What is written once and not read again soon only drives other things out of the cache, and first use of a page
-of it can cost more than writing it. So whole pages go straight to the disk (``O_DIRECT``) where the system can
-do that, from memory that is used again and again; the ragged ends of each piece, and everything where the
-system cannot, are written as usual. A thread writes while the others go on.
+What is written once and not read again soon only drives other things out of the cache, and the first use of
+a page of it can cost more than writing it. So whole pages go straight to the disk (``O_DIRECT``) where the
+system can do that, from memory that is used again and again; the ragged ends of each piece, and everything
+where the system cannot, are written as usual. A thread writes while the others go on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,80 @@
+"""The results of all parts in one JSON file: parts can be measured at different times."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measuring import BenchmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+FORMAT = 1
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read what was measured before; without a file, nothing was."""
+    if not path.exists():
+        return {"format": FORMAT, "machine": None, "parts": {}}
+    results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if results.get("format") != FORMAT:
+        raise BenchmarkError(f"{path}: format {results.get('format')!r}, expected {FORMAT}; delete the file")
+    return results
+
+
+def write_results(results: dict[str, Any], path: Path) -> None:
+    """Write the results; the file is complete at any time."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def same_machine(results: dict[str, Any], machine: dict[str, Any]) -> bool:
+    """Tell whether earlier results are of this machine, so that new ones may stand beside them."""
+    return results["machine"] is None or results["machine"] == machine
+
+
+def measure_part(
+    name: str,
+    measure: Callable[[], dict[str, Any]],
+    results: dict[str, Any],
+    versions: dict[str, str],
+    report: Callable[[str], None],
+) -> bool:
+    """Measure a part and put it into the results.
+
+    A part that fails leaves its error there and does not stop the others; what was measured of it before
+    stays.
+
+    Returns
+    -------
+    bool
+        Whether it succeeded.
+    """
+    report(f"part {name!r}: begins")
+    started, load = time.perf_counter(), os.getloadavg()[0]
+    record: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "load_average_before": load,
+    }
+    try:
+        record["result"] = measure()
+    except Exception as error:  # noqa: BLE001 - whatever a part does, the others are measured
+        text = f"{type(error).__name__}: {error}"
+        report(f"part {name!r} failed: {text}")
+        if not isinstance(error, BenchmarkError):
+            report(traceback.format_exc())
+        results["parts"].setdefault(name, {})["error"] = text
+        return False
+    record["seconds"] = time.perf_counter() - started
+    record["load_average_after"] = os.getloadavg()[0]
+    results["parts"][name] = record
+    report(f"part {name!r}: done in {record['seconds']:.0f} s")
+    return True
