@@ -33,7 +33,8 @@ def test_spline_is_scipys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("interpolation", "error"), [("linear", 0.2), ("poly3", 0.04), ("poly5", 0.01), ("spline3", 0.02), ("sinc", 2e-3)]
+    ("interpolation", "error"),
+    [("linear", 0.2), ("poly3", 0.04), ("poly5", 0.01), ("spline3", 0.02), ("sinc", 2e-3)],
 )
 def test_band_limited_images_are_followed(interpolation: str, error: float) -> None:
     def wave(x: np.ndarray, y: np.ndarray) -> np.ndarray:

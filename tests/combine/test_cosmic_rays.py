@@ -44,7 +44,9 @@ def test_unknown_pixels_are_not_hit() -> None:
     science = np.full((9, 9), 100.0, dtype=np.float32)
     model[2, 3] = np.nan
     science[6, 6] = np.nan
-    found = find_cosmic_rays(science, model, CosmicRayTest(), exposure_time=100.0, sky_rate=0.0, read_noise=3.0)
+    found = find_cosmic_rays(
+        science, model, CosmicRayTest(), exposure_time=100.0, sky_rate=0.0, read_noise=3.0
+    )
     assert not found[2, 3]
     assert not found[6, 6]
     assert found.sum() == 79

@@ -30,7 +30,9 @@ def test_weights_are_inverse_variances_per_output_pixel() -> None:
 
 def test_one_variance_serves_all_pixels() -> None:
     good = np.array([[True, False], [True, True]])
-    np.testing.assert_allclose(inverse_variance_weights(0.04, good, 1.0), np.where(good, 25.0, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(
+        inverse_variance_weights(0.04, good, 1.0), np.where(good, 25.0, 0.0), rtol=1e-6
+    )
 
 
 def test_a_photon_counter_without_background_has_a_finite_weight() -> None:

@@ -429,16 +429,22 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
 
 
 def test_the_truth_about_cosmic_rays_is_written_on_request(tmp_path: Path) -> None:
-    exposures = one_visit(ExposureSpecification("acs_wfc", "f814w", 900.0, subarray=(90, 110), sky_levels=(0.05,)))
+    exposures = one_visit(
+        ExposureSpecification("acs_wfc", "f814w", 900.0, subarray=(90, 110), sky_levels=(0.05,))
+    )
     noise = NoiseSpecification(
         cosmic_rays=3.0, unflagged_cosmic_rays=0.5, hot_pixels=False, bad_pixels=False, saturation=False
     )
     with_rays = simulate_field(field_of(exposures, noise=noise), tmp_path / "with", cosmic_ray_truth=True)
-    assert not list(simulate_field(field_of(exposures), tmp_path / "plain").specification_path.parent.glob("*rays*"))
+    assert not list(
+        simulate_field(field_of(exposures), tmp_path / "plain").specification_path.parent.glob("*rays*")
+    )
     rays = with_rays.files[0].with_name(f"{read_exposure(with_rays.files[0]).rootname}_rays.fits")
     n_unflagged = 0
     for extver in (1, 2):
-        science, error, flags = (fits.getdata(with_rays.files[0], (name, extver)) for name in ("SCI", "ERR", "DQ"))
+        science, error, flags = (
+            fits.getdata(with_rays.files[0], (name, extver)) for name in ("SCI", "ERR", "DQ")
+        )
         truth = fits.getdata(rays, ("RAYS", extver))
         clean = science - truth
         # What is left without the rays is sky with its noise.

@@ -30,7 +30,9 @@ def simulate(
     ] = False,
     cosmic_ray_truth: Annotated[
         bool,
-        typer.Option("--cosmic-ray-truth", help="Also write what cosmic rays left in each exposure's pixels."),
+        typer.Option(
+            "--cosmic-ray-truth", help="Also write what cosmic rays left in each exposure's pixels."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -78,9 +78,7 @@ def rejection_rule(parameters: CombinationParameters) -> RejectionRule | None:
     )
 
 
-def separate_grid(
-    grid: OutputGrid, parameters: CombinationParameters, nominal_scale: float
-) -> SeparateGrid:
+def separate_grid(grid: OutputGrid, parameters: CombinationParameters, nominal_scale: float) -> SeparateGrid:
     """Choose the grid of the separate images.
 
     Parameters

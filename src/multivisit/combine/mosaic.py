@@ -425,9 +425,7 @@ def combine_strips(
             f"grid (good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
         )
     records = tuple(
-        replace(
-            record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static, n_rejected=n_rejected
-        )
+        replace(record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static, n_rejected=n_rejected)
         for number, record in enumerate(layer.expected_records())
         for n_good, n_static, n_rejected in (good_pixels.get(number, (0, 0, 0)),)
     )
@@ -607,7 +605,9 @@ def _reject_outliers(
     def tested(number: int, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
         item = layer.chips[number]
         if on_tested is not None:
-            on_tested(item, (model + np.float32(_sky_of(layer, item)[0])) / np.float32(file_unit(item.chip)), hit)
+            on_tested(
+                item, (model + np.float32(_sky_of(layer, item)[0])) / np.float32(file_unit(item.chip)), hit
+            )
 
     grid = separate_grid(layer.grid, parameters, max(item.chip.nominal_scale for item in layer.chips))
     sky_rates = [_sky_of(layer, item)[0] for item in layer.chips]

@@ -255,7 +255,9 @@ def find_outliers(
         singles = []
         deepest = max((sum(c.n_pixels for c in group) for group in by_exposure.values()), default=1)
         columns = max((chip.shape[1] for chip in chips), default=1)
-        cost = deepest * _SINGLE_BYTES + engine_memory((_SINGLE_ROWS, grid.shape[1]), columns, 0, kernel=rule.kernel)
+        cost = deepest * _SINGLE_BYTES + engine_memory(
+            (_SINGLE_ROWS, grid.shape[1]), columns, 0, kernel=rule.kernel
+        )
         work = [(group, scratch, grid, rule, load_good) for group in by_exposure.values()]
         for group, single in _in_order(_drizzle_exposure, work, _workers(threads, memory, cost)):
             if single is not None:
@@ -341,9 +343,7 @@ def _drizzle_exposure(
     return group, _Single(group[0], tuple(parts), total / max(n_total, 1), sky_rate, read_noise)
 
 
-def _window_of(
-    group: Sequence[RejectionChip], grid: SeparateGrid
-) -> tuple[tuple[int, int], tuple[int, int]]:
+def _window_of(group: Sequence[RejectionChip], grid: SeparateGrid) -> tuple[tuple[int, int], tuple[int, int]]:
     """Give the columns and the rows of the grid that chips may reach, the last ones excluded."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
     for chip in group:
@@ -360,9 +360,7 @@ def _window_of(
     return columns, rows
 
 
-def _bands(
-    grid: SeparateGrid, singles: Sequence[_Single], rule: RejectionRule
-) -> list[tuple[int, int]]:
+def _bands(grid: SeparateGrid, singles: Sequence[_Single], rule: RejectionRule) -> list[tuple[int, int]]:
     """Divide the grid into bands of rows; a band of all the images that cover it takes some memory at most."""
     width = np.zeros(grid.shape[0])
     for single in singles:

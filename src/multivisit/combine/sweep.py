@@ -394,9 +394,7 @@ def _make_strip(
     return n_used
 
 
-def _write_error(
-    first_row: int, variance: NDArray[np.float32], science_factor: float, sink: RowSink
-) -> None:
+def _write_error(first_row: int, variance: NDArray[np.float32], science_factor: float, sink: RowSink) -> None:
     """Hand the standard errors of a strip on: NaN where there is no weight, hence no variance."""
     error = np.sqrt(variance, out=variance)
     error *= np.float32(science_factor)

@@ -133,7 +133,9 @@ def simulate_field(
     for number, exposure in enumerate(planned):
         if progress is not None:
             progress(exposure.identity.filename, number, len(planned))
-        rows.append(_write_exposure(specification, scene, exposure, folder, cosmic_ray_truth=cosmic_ray_truth))
+        rows.append(
+            _write_exposure(specification, scene, exposure, folder, cosmic_ray_truth=cosmic_ray_truth)
+        )
         _log.info("simulated %s", exposure.identity.filename)
     filters = {(item.detector.label, item.identity.filter_name): item.detector for item in planned}
     truth = truth_table(scene, [(detector, name) for (_, name), detector in filters.items()])
