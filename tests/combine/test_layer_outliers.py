@@ -150,9 +150,10 @@ def _rates(case: Case, masks: dict[tuple[str, int], NDArray[np.bool_]]) -> tuple
             for i, j in zip(x, y, strict=True):
                 if 1 <= i < chip.shape[1] - 1 and 1 <= j < chip.shape[0] - 1:
                     core[j - 1 : j + 2, i - 1 : i + 2] = True
-            core &= (truth == 0) & good
-            touched += np.count_nonzero(hit & core)
-            n_cores += np.count_nonzero(core)
+            places = np.nonzero(core & (truth == 0) & good)
+            deep = _depth(case, chip, *places) >= 3
+            touched += np.count_nonzero(hit[places][deep])
+            n_cores += np.count_nonzero(deep)
     return found / n_rays, touched / n_cores, n_rays, n_cores
 
 
