@@ -10,9 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from multivisit.combine.layer_outliers import chip_read_noise, rejection_rule
-from multivisit.combine.mosaic import combine_layer, combine_strips, prepare_layer
-from multivisit.errors import ParameterError
+from multivisit.combine.mosaic import combine_strips, prepare_layer
 from multivisit.exposures.model import read_exposure
 from multivisit.plan.parameters import CombinationParameters, parameter_set
 from multivisit.simulate import (
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from multivisit.combine.placement import PreparedChip
-    from multivisit.combine.records import LayerMosaic
     from multivisit.exposures.model import Exposure
     from multivisit.sky.grid import OutputGrid
 
@@ -80,13 +77,20 @@ def _case(folder: Path, visits: tuple[Visit, ...], **noise: Any) -> Case:
 def rays(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Four exposures of ACS/WFC in two visits; no ray is flagged."""
     visits = tuple(
-        Visit(name, date, roll, (ExposureSpecification("acs_wfc", "f606w", 500.0, _DITHERS[:2], subarray=(500, 700)),))
+        Visit(
+            name,
+            date,
+            roll,
+            (ExposureSpecification("acs_wfc", "f606w", 500.0, _DITHERS[:2], subarray=(500, 700)),),
+        )
         for name, date, roll in (("01", "2010-06-11T03:00:00", 40.0), ("02", "2013-02-20T17:30:00", 131.0))
     )
     return _case(tmp_path_factory.mktemp("rays"), visits)
 
 
-def _masks(case: Case, parameters: CombinationParameters, **options: Any) -> dict[tuple[str, int], NDArray[np.bool_]]:
+def _masks(
+    case: Case, parameters: CombinationParameters, **options: Any
+) -> dict[tuple[str, int], NDArray[np.bool_]]:
     found: dict[tuple[str, int], NDArray[np.bool_]] = {}
 
     def take(item: PreparedChip, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
@@ -129,7 +133,7 @@ def _depth(case: Case, chip: Any, rows: NDArray[Any], columns: NDArray[Any]) -> 
 
 
 def _rates(case: Case, masks: dict[tuple[str, int], NDArray[np.bool_]]) -> tuple[float, float, int, int]:
-    """Give the share of strong rays' pixels that are found and of star cores that are hit, and their numbers."""
+    """Give the shares of strong rays' pixels found and of star cores' pixels hit, and their numbers."""
     catalog = Table.read(case.folder / "truth_catalog.ecsv")
     stars = catalog[catalog["half_light_radius"] == 0.0]
     found = n_rays = touched = n_cores = 0

@@ -49,7 +49,7 @@ def test_what_cannot_be_understood_is_named(tmp_path: Path, text: str, message: 
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match="missing.txt cannot be read"):
+    with pytest.raises(ParameterError, match=r"missing\.txt cannot be read"):
         levels_of_sky_file(tmp_path / "missing.txt", [])
 
 

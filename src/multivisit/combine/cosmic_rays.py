@@ -1,8 +1,8 @@
 """The test for cosmic rays: a chip's pixels against what the median of all exposures says they should be.
 
-A pixel is hit when it differs from the model by more than a multiple of the noise plus a multiple of the model's
-slope: where the model is steep, small errors of position and of interpolation make large differences (Fruchter
-& Hook 2002, PASP 114, 144, section 4).
+A pixel is hit when it differs from the model by more than a multiple of the noise plus a multiple of the
+model's slope: where the model is steep, small errors of position and of interpolation make large differences
+(Fruchter & Hook 2002, PASP 114, 144, section 4).
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def find_cosmic_rays(
     """Find the pixels of a chip that a cosmic ray (or anything else that passes) has hit.
 
     With everything in electrons, a pixel is hit if ``|science - model| > scale * slope + snr * noise`` with
-    the second pair of limits, and it or a pixel within `CosmicRayTest.grow` of it is with the first. The slope
-    is the largest difference of the model from its value in the four pixels beside; the noise is
+    the second pair of limits, and it or a pixel within `CosmicRayTest.grow` of it is with the first. The
+    slope is the largest difference of the model from its value in the four pixels beside; the noise is
     ``sqrt(|model + sky| + read_noise**2)``.
 
     Parameters

@@ -22,8 +22,8 @@ from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
 from multivisit.combine.layer_outliers import rejection_chips, rejection_rule, separate_grid
 from multivisit.combine.placement import PreparedChip, place_chips
-from multivisit.combine.rejection import CosmicRayMasks, find_outliers
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
+from multivisit.combine.rejection import CosmicRayMasks, find_outliers
 from multivisit.combine.sky_file import levels_of_sky_file
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import patch_spacing
@@ -605,12 +605,13 @@ def _reject_outliers(
     def tested(number: int, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
         item = layer.chips[number]
         if on_tested is not None:
-            on_tested(
-                item, (model + np.float32(_sky_of(layer, item)[0])) / np.float32(file_unit(item.chip)), hit
-            )
+            sky = np.float32(_sky_of(layer, item)[0])
+            on_tested(item, (model + sky) / np.float32(file_unit(item.chip)), hit)
 
     grid = separate_grid(layer.grid, parameters, max(item.chip.nominal_scale for item in layer.chips))
     sky_rates = [_sky_of(layer, item)[0] for item in layer.chips]
+    static = {} if layer.static_masks is None else layer.static_masks.masks
+    held = sum(mask.nbytes for mask in static.values())
     return find_outliers(
         grid,
         rejection_chips(layer.chips, sky_rates, grid, parameters),
@@ -619,7 +620,7 @@ def _reject_outliers(
         load_all,
         folder=folder,
         threads=threads,
-        memory=memory if memory is None or layer.static_masks is None else memory - layer.static_masks.nbytes,
+        memory=None if memory is None else memory - held,
         on_step=tell,
         on_tested=None if on_tested is None else tested,
     )
@@ -639,7 +640,7 @@ def _steps_before_rejection(chips: Sequence[PreparedChip], parameters: Combinati
 
 
 def _number_of_steps(chips: Sequence[PreparedChip], parameters: CombinationParameters) -> int:
-    """Count the steps of a layer: each chip once, once more where it is surveyed, and twice to be rejected."""
+    """Count the steps of a layer: each chip once, once more if it is surveyed, twice more if it is tested."""
     n_rejected = sum(item.in_grid for item in chips) if parameters.driz_cr else 0
     return len(chips) + _steps_before_rejection(chips, parameters) + 2 * n_rejected
 

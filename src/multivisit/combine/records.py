@@ -89,4 +89,4 @@ class LayerMosaic:
     """Statistics over the observed pixels."""
 
     error: NDArray[np.float32] | None = field(default=None, repr=False)
-    """Standard error of `science` in its units, (ny, nx), NaN where the weight is 0. None if not asked for."""
+    """Standard error of `science`, in its units, (ny, nx); NaN where the weight is 0. None if not kept."""

@@ -1,9 +1,9 @@
 """Finding cosmic rays by comparing exposures: separate drizzle, median, blot and test.
 
 Each exposure is drizzled by itself onto one grid (`separate_grid`), the stack is combined (`median`), the
-result is carried back into the pixels of each chip (`blot`) and compared with them (`cosmic_rays`). The separate
-images and the median lie in a temporary file, so that memory holds a chip and a band of rows for each thread,
-however many exposures there are. Nothing depends on the number of threads or on the memory.
+result is carried back into the pixels of each chip (`blot`) and compared with them (`cosmic_rays`). The
+separate images and the median lie in a temporary file, so that memory holds a chip and a band of rows for
+each thread, however many exposures there are. Nothing depends on the number of threads or on the memory.
 """
 
 from __future__ import annotations
@@ -326,7 +326,8 @@ def _drizzle_exposure(
         for chip, science, weights in loaded:
             ratio = grid.scale / chip.nominal_scale
             engine.add_chip(science, weights, chip.pixel_map, ratio, 0)
-        values, weights = engine.finish(0.0)
+        values, weights = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        engine.finish_rows(0, 0.0, values, weights)
         covered = np.flatnonzero(weights.any(axis=0))
         if covered.size:
             cut = (slice(None), slice(int(covered[0]), int(covered[-1]) + 1))
@@ -361,7 +362,7 @@ def _window_of(group: Sequence[RejectionChip], grid: SeparateGrid) -> tuple[tupl
 
 
 def _bands(grid: SeparateGrid, singles: Sequence[_Single], rule: RejectionRule) -> list[tuple[int, int]]:
-    """Divide the grid into bands of rows; a band of all the images that cover it takes some memory at most."""
+    """Divide the grid into bands of rows, so that what all images have in a band fits in memory."""
     width = np.zeros(grid.shape[0])
     for single in singles:
         for part in single.parts:

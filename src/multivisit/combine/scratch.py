@@ -43,7 +43,7 @@ class ScratchFile:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = Path(tempfile.gettempdir()) if folder is None else folder
         try:
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         except OSError as error:
             raise self._error(error) from error
         self._end = 0
@@ -106,7 +106,7 @@ class ScratchFile:
 
     def write(self, offset: int, array: NDArray[Any]) -> None:
         """Write a contiguous array at an offset."""
-        view = memoryview(array).cast("B") if array.size else memoryview(b"")
+        view = _bytes_of(array)
         try:
             while view:
                 n_written = os.pwrite(self._file.fileno(), view, offset)
@@ -116,7 +116,7 @@ class ScratchFile:
 
     def read(self, offset: int, array: NDArray[Any]) -> None:
         """Fill a contiguous array from an offset on; what lies beyond the end of the file stays 0."""
-        view = memoryview(array).cast("B") if array.size else memoryview(b"")
+        view = _bytes_of(array)
         try:
             while view:
                 n_read = os.preadv(self._file.fileno(), [view], offset)
@@ -186,3 +186,8 @@ class ScratchImage:
         for number, row in enumerate(range(rows.start, rows.stop)):
             self._file.read(self._offset + (row * self.shape[1] + columns.start) * 4, part[number])
         return part
+
+
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    """Give the memory of a contiguous array."""
+    return array.reshape(-1).view(np.uint8).data

@@ -1,4 +1,4 @@
-"""Sky levels that a user gives in a file (skyfile), or that a header tells were taken off before (skyuser)."""
+"""Sky levels that a user gives in a file (skyfile), or that headers say were taken off before (skyuser)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
     for exposure in members:
         if exposure.filename not in values:
             raise ParameterError(
-                f"skyfile: {path} has no line for {exposure.filename}, expected one for each exposure. Add it."
+                f"skyfile: {path} has no line for {exposure.filename}, expected one for each exposure. Add "
+                "it."
             )
         chip = exposure.chips[0]
         brightness.append(values[exposure.filename] * file_unit(chip) / chip.nominal_scale**2)

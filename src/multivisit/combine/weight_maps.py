@@ -1,8 +1,8 @@
 """Variances of pixels and the weights made of them, for the weight types ``IVM`` and ``ERR``.
 
 A weight is the inverse variance of a pixel's rate as it adds to an output pixel: with the variance ``v`` of a
-native pixel in (electrons/s)^2 and the ratio ``s`` of the output to the nominal pixel scale, ``1 / (v s^4)``. So WHT
-is an inverse variance in the units of SCI, (electrons/s)^-2.
+native pixel in (electrons/s)^2 and the ratio ``s`` of the output to the nominal pixel scale, ``1 / (v s^4)``.
+So WHT is an inverse variance in the units of SCI, (electrons/s)^-2.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class BackgroundNoise:
     def variance(self) -> float:
         """Variance of a pixel's rate without sources, (electrons/s)^2.
 
-        The sum of sky and dark signal and of the square of the read noise, in electrons, over the square of the
-        exposure time. The flat field counts as 1: its reference file is not among the inputs.
+        The sum of sky and dark signal and of the square of the read noise, in electrons, over the square of
+        the exposure time. The flat field counts as 1: its reference file is not among the inputs.
         """
         electrons = max(self.sky_rate, 0.0) * self.exposure_time + self.dark_electrons + self.read_noise**2
         # A detector that counts photons has no other noise: one photon is the least that can be told.
@@ -66,7 +66,7 @@ def pixel_variance(
         Background noise plus the photon noise of what lies above the background, (electrons/s)^2.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        light = np.maximum(science - np.float32(sky_rate), np.float32(0.0))
+        light: NDArray[np.float32] = np.maximum(science - np.float32(sky_rate), np.float32(0.0))
         light /= np.float32(background.exposure_time)
         light += np.float32(background.variance)
     return light

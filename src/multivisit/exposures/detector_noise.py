@@ -48,8 +48,8 @@ def read_noise(exposure: Exposure, chip: Chip, keywords: Sequence[str] = READ_NO
     Returns
     -------
     float
-        Electrons: the mean of the keywords with a value above 0, of READNSEA to READNSED those of the amplifiers
-        in use (CCDAMP); the detector's usual one where headers do not tell.
+        Electrons: the mean of the keywords with a value above 0, of READNSEA to READNSED those of the
+        amplifiers in use (CCDAMP); the detector's usual one where headers do not tell.
     """
     amplifiers = text(exposure.primary, "CCDAMP").upper() or "ABCD"
     unused = {keyword for keyword in READ_NOISE_KEYWORDS if keyword[-1] not in amplifiers}
@@ -93,8 +93,8 @@ def cte_direction(exposure: Exposure, chip: Chip) -> int:
     Returns
     -------
     int
-        1 towards higher rows, -1 towards lower ones, 0 for detectors that do not move charge. Trails lie on the
-        other side.
+        1 towards higher rows, -1 towards lower ones, 0 for detectors that do not move charge. Trails lie on
+        the other side.
     """
     detector = (exposure.instrument, exposure.detector)
     if detector in (("acs", "wfc"), ("wfc3", "uvis")):

@@ -61,9 +61,9 @@ def grid_for_parameters(grid: OutputGrid, parameters: CombinationParameters) -> 
     old = np.array(grid.cd)
     new = ratio * turn @ old
     # Rounding must not make a grid that is North up look turned.
-    matrix = None if grid.cd_matrix is None and rotation == 0.0 else new
+    north_up = grid.cd_matrix is None and rotation == 0.0
     rows, columns = grid.shape
-    # Steps of the old grid in pixels of the new one: their largest extent along each new axis covers the area.
+    # Steps of the old grid in pixels of the new one; their extent along each new axis covers the area.
     extent = np.abs(np.linalg.solve(new, old)) @ np.array([columns, rows])
     nx = parameters.final_outnx or max(1, math.ceil(extent[0] - 1e-6))
     ny = parameters.final_outny or max(1, math.ceil(extent[1] - 1e-6))
@@ -80,11 +80,12 @@ def grid_for_parameters(grid: OutputGrid, parameters: CombinationParameters) -> 
     from_tangent = old @ (grid.plane().pixels(*position) + 1.0 - np.array(grid.crpix))
     if not np.isfinite(from_tangent).all():
         raise ParameterError(
-            f"final_ra, final_dec: found ({position[0]:g}, {position[1]:g}) for {grid.sky_cell_id}, expected a "
-            f"position near its tangent point ({grid.crval[0]:g}, {grid.crval[1]:g})."
+            f"final_ra, final_dec: found ({position[0]:g}, {position[1]:g}) for {grid.sky_cell_id}, expected "
+            f"a position near its tangent point ({grid.crval[0]:g}, {grid.crval[1]:g})."
         )
     crpix = pixel - np.linalg.solve(new, from_tangent)
     cell = grid.cell_shape
+    (cd1_1, cd1_2), (cd2_1, cd2_2) = new.tolist()
     return replace(
         grid,
         scale=scale,
@@ -93,5 +94,5 @@ def grid_for_parameters(grid: OutputGrid, parameters: CombinationParameters) -> 
         offset=(0, 0),
         cell_shape=None if cell is None else (round(cell[0] / ratio), round(cell[1] / ratio)),
         projection_cell_crpix=None,
-        cd_matrix=None if matrix is None else tuple((float(row[0]), float(row[1])) for row in matrix),
+        cd_matrix=None if north_up else ((cd1_1, cd1_2), (cd2_1, cd2_2)),
     )

@@ -29,10 +29,10 @@ __all__ = ["CleanedExposures"]
 class CleanedExposures:
     """Writes copies of exposures in which hit pixels are replaced, and the masks of their chips.
 
-    A context manager: the files take their places when the block ends; when it ends by an exception nothing is
-    left. ``<rootname>_crclean.fits`` is a copy of the exposure's file: hit pixels of SCI have the value that the
-    other exposures expect there, and DQ holds the flag of cosmic rays for hit pixels, as published, and 0 for
-    all others. ``<rootname>_sci<extver>_crmask.fits`` has 0 for hit pixels and 1 for all others.
+    A context manager: the files take their places when the block ends; when it ends by an exception nothing
+    is left. ``<rootname>_crclean.fits`` is a copy of the exposure's file: hit pixels of SCI have the value
+    that the other exposures expect there, and DQ holds the flag of cosmic rays for hit pixels, as published,
+    and 0 for all others. ``<rootname>_sci<extver>_crmask.fits`` has 0 for hit pixels and 1 for all others.
 
     Parameters
     ----------
