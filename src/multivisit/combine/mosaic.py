@@ -612,7 +612,7 @@ def _reject_outliers(
     sky_rates = [_sky_of(layer, item)[0] for item in layer.chips]
     static = {} if layer.static_masks is None else layer.static_masks.masks
     held = sum(mask.nbytes for mask in static.values())
-    return find_outliers(
+    masks = find_outliers(
         grid,
         rejection_chips(layer.chips, sky_rates, grid, parameters),
         rule,
@@ -624,6 +624,10 @@ def _reject_outliers(
         on_step=tell,
         on_tested=None if on_tested is None else tested,
     )
+    for number, item in enumerate(layer.chips):
+        if item.in_grid:
+            _LOG.info("%s: %d pixels are hit, as the other exposures tell.", item.name, masks.count(number))
+    return masks
 
 
 def _sky_of(layer: PreparedLayer, item: PreparedChip) -> tuple[float, bool, int]:

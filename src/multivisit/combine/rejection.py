@@ -9,7 +9,6 @@ each thread, however many exposures there are. Nothing depends on the number of 
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextvars import copy_context
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from multivisit.exposures.pixel_map import PixelMap
 
 __all__ = ["CosmicRayMasks", "RejectionChip", "RejectionRule", "find_outliers"]
-
-_LOG = logging.getLogger(__name__)
 
 _MIB = 1 << 20
 _SINGLE_ROWS = 256
@@ -273,7 +270,6 @@ def find_outliers(
         chip_work = [(chip, median, grid, rule, load_all, on_tested) for chip in chips]
         for number, hit in _in_order(_test_chip, chip_work, _workers(threads, memory, largest * _TEST_BYTES)):
             masks.put(number, hit)
-            _LOG.debug("Chip %d: %d pixels are hit by cosmic rays.", number, masks.count(number))
             tell("test", number)
     return masks
 
