@@ -13,7 +13,6 @@ from multivisit.run.options import (
     ReturnCode,
     RunOptions,
     environment_switch,
-    refuse_quality_testing,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +118,6 @@ def run_mvm_processing(
                 skip_gaia_alignment=skip_gaia_alignment,
                 phot_mode=phot_mode,
             )
-            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -133,6 +131,7 @@ def run_mvm_processing(
                 diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
+                quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
                 custom_parameters=_as_path(input_custom_pars_file),
                 written_parameters=_as_path(output_custom_pars_file),
                 phot_mode=phot_mode,
