@@ -71,8 +71,6 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
         ({"skip_gaia_alignment": False}, "skip_gaia_alignment"),
         ({"input_custom_pars_file": "nowhere.json"}, "nowhere.json"),
         ({"input_custom_pars_file": "a.json", "output_custom_pars_file": "./a.json"}, "a.json is both"),
-        ({"phot_mode": "aperture"}, "phot_mode"),
-        ({"phot_mode": "segment"}, "phot_mode"),
         ({"phot_mode": "everything"}, "phot_mode"),
     ],
 )

@@ -58,6 +58,9 @@ def options_of_run(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
+    catalogs: Annotated[
+        str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
+    ] = "both",
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -79,13 +82,15 @@ def options_of_run(
     """Give the options of a run; commands that make or plan mosaics have them all, or some of them."""
     import logging
 
-    from multivisit.run.options import refuse_quality_testing
+    from multivisit.run.options import PHOTOMETRY_MODES, refuse_quality_testing
     from multivisit.run.resources import parse_memory
 
     refuse_quality_testing(os.environ)
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
+    if catalogs not in PHOTOMETRY_MODES:
+        fail(f"--catalogs {catalogs}: expected one of {', '.join(PHOTOMETRY_MODES)}", 2)
     return run_options(
         files,
         output,
@@ -101,6 +106,7 @@ def options_of_run(
         custom_parameters=parameters,
         written_parameters=write_parameters,
         previews=previews,
+        phot_mode=catalogs,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=min(level, logging.DEBUG) if diagnostics else level,

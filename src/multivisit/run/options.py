@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 from multivisit.errors import NotOfferedError, ParameterError
 
 if TYPE_CHECKING:
+    from multivisit.catalogs.making import PhotometryMode
     from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = [
+    "PHOTOMETRY_MODES",
     "ReturnCode",
     "RunOptions",
     "environment_switch",
     "refuse_quality_testing",
 ]
+
+PHOTOMETRY_MODES: tuple[PhotometryMode, ...] = ("both", "aperture", "segment", "none")
+"""Which source catalogs may be asked for, the default first."""
 
 _TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
 _FALSE_WORDS = frozenset({"off", "no", "false", "0"})
@@ -96,6 +101,9 @@ class RunOptions:
 
     previews: bool = True
     """Write a PNG preview beside each product."""
+
+    phot_mode: PhotometryMode = "both"
+    """Which source catalogs are written beside each product: aperture, segment, both or none."""
 
     threads: int | None = None
     """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""

@@ -104,6 +104,12 @@ class LayerResult:
     preview: Path | None = None
     """Its picture."""
 
+    catalogs: tuple[Path, ...] = ()
+    """Its source catalogs."""
+
+    catalog_problem: str = ""
+    """Why it has no catalogs though they were asked for."""
+
     trailer: Path | None = None
     """Its messages."""
 

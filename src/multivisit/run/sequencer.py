@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multivisit import __version__
 from multivisit.errors import MultivisitError, NoViableDataError, ParameterError, ProductError
+from multivisit.run.cataloguing import catalog_layer
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.parameters import (
@@ -311,6 +312,7 @@ def _combine_and_write(
             progress.advance(f"{label}: {description}")
 
     made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
+    catalogs, problem = catalog_layer(item, made.product, options, follow)
     mosaic = made.summary
     for chip in mosaic.chips:
         log.info("%s", chip_in_words(chip))
@@ -326,6 +328,8 @@ def _combine_and_write(
         product=made.product,
         preview=made.preview,
         diagnostics=made.diagnostics,
+        catalogs=catalogs,
+        catalog_problem=problem,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
@@ -356,6 +360,7 @@ def _return_code(plan: RunPlan, vetting: Vetting, results: Sequence[LayerResult]
     failed = [result for result in results if result.status == "failed"]
     if failed and all(result.not_written for result in failed):
         return ReturnCode.KEYWORD_UPDATE_PROBLEM
-    if failed or any(record.is_broken for record in vetting.records):
+    without_catalogs = any(result.catalog_problem for result in results)
+    if failed or without_catalogs or any(record.is_broken for record in vetting.records):
         return ReturnCode.ERROR
     return ReturnCode.SUCCESS
