@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 POLL_SECONDS = 0.02
+TIME_LIMIT = 1800.0
+"""Seconds after which a program is stopped, so that one that hangs does not stop all others."""
+
 WARMED_BYTES = 2 << 30
 
 QUANTITIES = (
@@ -111,10 +114,13 @@ def run_measured(
         process = subprocess.Popen(
             command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
+        timer = threading.Timer(TIME_LIMIT, process.kill)
+        timer.start()
         with _MemoryWatch(process.pid) as watch:
             # Not reaped yet, so that its counters can still be read.
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             wall = time.perf_counter() - started
+        timer.cancel()
         written = _written_bytes(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -90,8 +90,10 @@ def _machine(results: dict[str, Any]) -> list[str]:
         rows.append(("memory bandwidth (triad)", text))
     measured = {name: part for name, part in results["parts"].items() if "result" in part}
     if measured:
-        latest = max(measured.values(), key=lambda part: part["started"])
-        rows += list(latest["versions"].items())
+        versions: dict[str, str] = {}
+        for part in sorted(measured.values(), key=lambda part: part["started"]):
+            versions |= part["versions"]
+        rows += [(name, text) for name, text in versions.items() if name != "multivisit"]
     lines = [".. list-table::", "   :widths: auto", ""]
     for name, value in rows:
         lines += [f"   * - {name}", f"     - {value}"]
@@ -103,10 +105,11 @@ def _machine(results: dict[str, Any]) -> list[str]:
             f"{part['seconds']:.0f} s",
             f"{part['load_average_before']:.2f}",
             f"{part['load_average_after']:.2f}",
+            part["versions"]["multivisit"],
         )
         for name, part in measured.items()
     ]
-    return lines + list_table(("part", "begun", "took", "load before", "load after"), times)
+    return lines + list_table(("part", "begun", "took", "load before", "load after", "multivisit"), times)
 
 
 def _kernel(result: dict[str, Any], results: dict[str, Any]) -> list[str]:
