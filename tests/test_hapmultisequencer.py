@@ -73,8 +73,6 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
         ({"phot_mode": "aperture"}, "phot_mode"),
         ({"phot_mode": "segment"}, "phot_mode"),
         ({"phot_mode": "everything"}, "phot_mode"),
-        ({"custom_limits": [0, 10, 0, 10]}, "custom_limits"),
-        ({"output_file_prefix": "mine"}, "output_file_prefix"),
     ],
 )
 def test_what_is_not_offered_is_refused_and_said(poller, tmp_path, capsys, arguments, word):

@@ -18,6 +18,7 @@ from multivisit.run.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = ["run_mvm_processing"]
@@ -43,6 +44,7 @@ def run_mvm_processing(
     layer_method: LayerMethod = "all",
     exp_limit: float | None = 2.0,
     published_conditions: bool = False,
+    area: CustomArea | None = None,
     trim: bool = False,
     context: bool = False,
     threads: int | None = None,
@@ -69,9 +71,12 @@ def run_mvm_processing(
         Source catalogs. The default is not taken as a request; 'aperture' and 'segment' ask for catalogs,
         which this version does not make.
     custom_limits : sequence of four float, optional
-        Limits of a custom mosaic, which this version does not make.
+        Make a custom mosaic of this rectangle: least and greatest x, least and greatest y, in 0-based pixels
+        of 0.04 arcsec of the projection cell of the poller file's sky cells. It is cut to what the
+        exposures cover; limits beyond the projection cell's edge are no limits.
     output_file_prefix : str, optional
-        Prefix of a custom mosaic's files, which this version does not make.
+        Beginning of the names of all files. A custom mosaic without one is named by its projection cell and
+        its centre, ``hst_skycell-p<pppp>-ra<ddd>d<dddd>-dec<n|s><dd>d<dddd>``.
     log_level : int
         Lowest level of the messages on standard output; the trailer files hold at least INFO.
     output_folder : str or path-like, optional
@@ -82,6 +87,8 @@ def run_mvm_processing(
         'kmeans' splits only where the longest exposure is more than this times the shortest.
     published_conditions : bool
         Choose parameters by the mean number of exposures a pixel, as drizzlepac does.
+    area : CustomArea, optional
+        Make a custom mosaic of another area, see `multivisit.plan.custom_mosaic`; not with `custom_limits`.
     trim : bool
         Size each layer by its own members instead of by all exposures.
     context : bool
@@ -111,8 +118,6 @@ def run_mvm_processing(
                 input_custom_pars_file=input_custom_pars_file,
                 output_custom_pars_file=output_custom_pars_file,
                 phot_mode=phot_mode,
-                custom_limits=custom_limits,
-                output_file_prefix=output_file_prefix,
             )
             refuse_quality_testing(os.environ)
             options = RunOptions(
@@ -123,6 +128,8 @@ def run_mvm_processing(
                 include_small=environment_switch(os.environ, "MVM_INCLUDE_SMALL", default=True),
                 only_cte_corrected=environment_switch(os.environ, "MVM_ONLY_CTE", default=False),
                 published_conditions=published_conditions,
+                area=_area(custom_limits, area),
+                output_file_prefix=output_file_prefix,
                 trim=trim,
                 context=context,
                 threads=threads,
@@ -152,6 +159,17 @@ def _as_paths(
     )
 
 
+def _area(custom_limits: Sequence[float] | None, area: CustomArea | None) -> CustomArea | None:
+    """Give the area of a custom mosaic; as published, empty limits ask for none."""
+    from multivisit.plan.custom_mosaic import LimitsArea, checked_limits
+
+    if custom_limits is None or (isinstance(custom_limits, (list, tuple)) and not custom_limits):
+        return area
+    if area is not None:
+        raise ParameterError("custom_limits and area both say what is to be made: give one of them")
+    return LimitsArea(checked_limits(custom_limits))
+
+
 def _refuse_what_is_not_offered(
     *,
     skip_gaia_alignment: bool,
@@ -159,8 +177,6 @@ def _refuse_what_is_not_offered(
     input_custom_pars_file: str | None,
     output_custom_pars_file: str | None,
     phot_mode: str,
-    custom_limits: Sequence[float] | None,
-    output_file_prefix: str | None,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
     if phot_mode not in _PHOTOMETRY_MODES:
@@ -171,8 +187,6 @@ def _refuse_what_is_not_offered(
         "input_custom_pars_file (custom parameters)": input_custom_pars_file is not None,
         "output_custom_pars_file (custom parameters)": output_custom_pars_file is not None,
         f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
-        "custom_limits (custom mosaics)": custom_limits is not None,
-        "output_file_prefix (custom mosaics)": output_file_prefix is not None,
     }
     asked_for = [name for name, is_asked in refused.items() if is_asked]
     if asked_for:

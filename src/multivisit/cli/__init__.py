@@ -11,6 +11,7 @@ import typer
 
 from multivisit.cli.cells import cells
 from multivisit.cli.layers import layers
+from multivisit.cli.mosaic import mosaic
 from multivisit.cli.output import print_json
 from multivisit.cli.poller import poller
 from multivisit.cli.run import run
@@ -31,6 +32,7 @@ app = typer.Typer(
         "1. `mvm cells *_fl[ct].fits` tells which sky cells the exposures fall on;\n\n"
         "2. `mvm layers *_fl[ct].fits` tells which mosaics would be made, and how big;\n\n"
         "3. `mvm run *_fl[ct].fits -o mosaics` makes them.\n\n"
+        "`mvm mosaic` makes one of any area, over the borders of sky cells.\n\n"
         "No data at hand? `mvm simulate demo -o exposures` makes some."
     ),
 )
@@ -56,7 +58,7 @@ def _main(
     """Take the options that come before a command."""
 
 
-for _command in (cells, poller, layers, run, simulate):
+for _command in (cells, poller, layers, run, mosaic, simulate):
     app.command()(_command)
 
 

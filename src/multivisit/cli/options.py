@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -85,3 +87,45 @@ def run_options(files: list[Path], output: Path, **settings: Any) -> Any:
         fail(f"--layers {settings['layer_method']}: expected one of {', '.join(LAYER_METHODS)}", 2)
     inputs = tuple(files) if fits_files else files[0]
     return RunOptions(inputs=inputs, output_folder=output, **settings)
+
+
+_Command = TypeVar("_Command", bound=Callable[..., None])
+
+
+def with_parameters_of(
+    source: Callable[..., Any], *, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> Callable[[_Command], _Command]:
+    """Give a command another function's parameters, which reach it as keywords.
+
+    Options that commands have in common are declared once, in one function's signature.
+
+    Parameters
+    ----------
+    source : callable
+        The function whose parameters the command gets.
+    only : collection of str, optional
+        Names of those that it gets; all by default.
+    without : collection of str, optional
+        Names of those that it does not get.
+
+    Returns
+    -------
+    callable
+        A decorator for a command that takes ``**settings``.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        own = [p for p in _parameters(command) if p.kind is not p.VAR_KEYWORD]
+        names = {parameter.name for parameter in own} | set(without)
+        taken = [p for p in _parameters(source) if p.name not in names and (only is None or p.name in only)]
+        # Arguments stay in front, and the help lists a command's own options first.
+        together = [p.replace(kind=p.KEYWORD_ONLY) for p in (*own, *taken)]
+        command.__signature__ = inspect.Signature(together)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in together}
+        return command
+
+    return decorate
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function, eval_str=True).parameters.values())

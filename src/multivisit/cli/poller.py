@@ -43,6 +43,14 @@ def poller(
         data_path=data_path,
     )
     if as_json:
-        print_json({"poller_file": str(output), "rows": [row.filename for row in rows]})
-    else:
-        typer.echo(f"wrote {output}: {len(rows)} exposures")
+        print_json(
+            {
+                "poller_file": str(output),
+                "rows": [row.filename for row in rows],
+                "missing": list(rows.missing),
+            }
+        )
+        return
+    typer.echo(f"wrote {output}: {len(rows)} exposures")
+    for name in rows.missing:
+        typer.echo(f"left out, no exposure found: {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,18 +20,23 @@ from multivisit.cli.options import (
     SmallOption,
     TrimOption,
     run_options,
+    with_parameters_of,
 )
 from multivisit.cli.output import fail, print_json
 
-__all__ = ["run"]
+__all__ = ["make_and_tell", "options_of_run", "run"]
 
 
-def run(
+def options_of_run(
     files: FilesArgument,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the products; made if missing.")
     ] = Path(),
     input_folder: FolderOption = Path(),
+    prefix: Annotated[
+        str | None,
+        typer.Option("--prefix", help="Beginning of the names of all files, in the place of hst_SKYCELL."),
+    ] = None,
     sky_cell: SkyCellOption = None,
     layer_method: LayerMethodOption = "all",
     exposure_time_ratio: RatioOption = 2.0,
@@ -56,22 +61,24 @@ def run(
     log_level: Annotated[
         str, typer.Option(help="Messages in the trailer files: debug, info, warning or error.")
     ] = "info",
-    as_json: JsonOption = False,
-) -> None:
-    """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
+    diagnostics: Annotated[
+        bool,
+        typer.Option(
+            "--diagnostics", help="Write footprints, masks, depth maps and sky values beside the mosaics."
+        ),
+    ] = False,
+) -> Any:
+    """Give the options of a run; commands that make or plan mosaics have them all, or some of them."""
     import logging
 
     from multivisit.run.options import refuse_quality_testing
-    from multivisit.run.report import result_as_dict, result_as_text
     from multivisit.run.resources import parse_memory
-    from multivisit.run.sequencer import run as run_sequencer
-    from multivisit.run.terminal import progress_on_terminal
 
     refuse_quality_testing(os.environ)
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
-    options = run_options(
+    return run_options(
         files,
         output,
         input_folder=input_folder,
@@ -87,7 +94,23 @@ def run(
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=level,
+        output_file_prefix=prefix,
+        diagnostics=diagnostics,
     )
+
+
+@with_parameters_of(options_of_run)
+def run(as_json: JsonOption = False, **settings: Any) -> None:
+    """Make the mosaics: one FITS file a detector, filter and sky cell, with preview, trailer and manifest."""
+    make_and_tell(options_of_run(**settings), as_json=as_json)
+
+
+def make_and_tell(options: Any, *, as_json: bool) -> None:
+    """Make mosaics, print what became of them, and leave with the published code if it is not 0."""
+    from multivisit.run.report import result_as_dict, result_as_text
+    from multivisit.run.sequencer import run as run_sequencer
+    from multivisit.run.terminal import progress_on_terminal
+
     with progress_on_terminal() as progress:
         result = run_sequencer(options, progress=progress)
     if as_json:

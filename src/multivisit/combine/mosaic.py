@@ -367,6 +367,8 @@ def prepare_layer(
             len(members),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
+            # One lattice a projection cell: the levels do not depend on which part of it is made.
+            grid.ltv,
         )
     if meter is not None or static_masks is not None:
         _survey(chips, parameters, static_masks, meter, progress)

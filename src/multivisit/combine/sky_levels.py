@@ -217,6 +217,8 @@ class SkyMeter:
         Scale of the output plane, arcsec.
     spacing : float
         Spacing of the lattice of patches in output pixels (`multivisit.combine.sky_samples.patch_spacing`).
+    origin : tuple of float
+        Added to positions (x, y) in the output plane (`multivisit.combine.sky_samples.chip_patches`).
 
     Raises
     ------
@@ -225,7 +227,13 @@ class SkyMeter:
     """
 
     def __init__(
-        self, method: str, statistic: SkyStatistic, n_exposures: int, output_scale: float, spacing: float
+        self,
+        method: str,
+        statistic: SkyStatistic,
+        n_exposures: int,
+        output_scale: float,
+        spacing: float,
+        origin: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         if method not in SKY_METHODS:
             raise ParameterError(f"skymethod: found {method!r}, expected one of {', '.join(SKY_METHODS)}.")
@@ -234,6 +242,7 @@ class SkyMeter:
         self._n_exposures = n_exposures
         self._output_scale = output_scale
         self._spacing = spacing
+        self._origin = origin
         self._patches: dict[int, SkyPatches] = {}
         self._lowest: dict[int, float] = {}
 
@@ -273,7 +282,14 @@ class SkyMeter:
         if "match" in self._method:
             clip_sigma = min(self._statistic.lower_sigma, self._statistic.upper_sigma)
             patches = chip_patches(
-                science, usable, pixel_map, nominal_scale, self._output_scale, self._spacing, clip_sigma
+                science,
+                usable,
+                pixel_map,
+                nominal_scale,
+                self._output_scale,
+                self._spacing,
+                clip_sigma,
+                self._origin,
             )
             if patches is not None:
                 known = [self._patches[exposure_number]] if exposure_number in self._patches else []

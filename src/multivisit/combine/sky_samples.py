@@ -190,6 +190,7 @@ def chip_patches(
     output_scale: float,
     spacing: float,
     clip_sigma: float = 4.0,
+    origin: tuple[float, float] = (0.0, 0.0),
 ) -> SkyPatches | None:
     """Measure the patches of one chip.
 
@@ -213,6 +214,9 @@ def chip_patches(
         Spacing of the lattice in output pixels.
     clip_sigma : float
         Pixels that differ from the median around them by more than this many standard deviations are clipped.
+    origin : tuple of float
+        Added to the positions (x, y) in the output plane: the lattice then does not depend on where a plane
+        has its first pixel.
 
     Returns
     -------
@@ -227,7 +231,8 @@ def chip_patches(
         return None
     total, pixels, clipped, noise = blocks
     j, i = np.nonzero(pixels + clipped)
-    u, v = (positions[j, i] / spacing for positions in _block_positions(pixel_map, total.shape, block))
+    positions = _block_positions(pixel_map, total.shape, block)
+    u, v = ((along[j, i] + start) / spacing for along, start in zip(positions, origin, strict=True))
     node_x, node_y = np.floor(u + 0.5).astype(np.int64), np.floor(v + 0.5).astype(np.int64)
     weight = (1.0 - 2.0 * np.abs(u - node_x)) * (1.0 - 2.0 * np.abs(v - node_y))
     first = (int(node_x.min()), int(node_y.min()))

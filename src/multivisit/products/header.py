@@ -165,8 +165,12 @@ def _product_cards(product: ProductDescription) -> list[tuple[str, object, str]]
         ("DETECTOR", layer.detector.upper(), "detector"),
         ("PROD_VER", f"multivisit {version('multivisit')}", "software that made this file"),
         ("HAPLEVEL", 4, "multi-visit mosaic"),
-        ("SCELLID", layer.sky_cell_id.removeprefix("skycell-"), "sky cell"),
-        ("LAYER", layer.layer_label, "layer of the sky cell"),
+        (
+            "SCELLID",
+            layer.sky_cell_id.removeprefix("skycell-"),
+            "projection cell, or custom grid" if layer.is_custom else "sky cell",
+        ),
+        ("LAYER", layer.layer_label, "scale, exposure class and year"),
         ("PIXSCALE", product.grid.scale, "[arcsec] pixel size"),
         ("ASN_MTYP", "PROD-DTH", "a combined product"),
         ("DRIZPARS", trailer_name(layer.product_filename), "messages of the processing"),
@@ -230,8 +234,9 @@ def _time_cards(exposures: Sequence[Exposure]) -> list[tuple[str, object, str]]:
 def _coverage_cards(product: ProductDescription) -> list[tuple[str, object, str]]:
     """How deep and how complete the mosaic is."""
     statistics = product.mosaic.statistics
+    whole = "the area's" if product.layer.is_custom else "the sky cell's"
     return [
-        ("NPIXFRAC", statistics.observed_fraction, "fraction of the sky cell's pixels with data"),
+        ("NPIXFRAC", statistics.observed_fraction, f"fraction of {whole} pixels with data"),
         ("MEANEXPT", statistics.mean_exposure_time, "[s] mean exposure time of pixels with data"),
         ("MEDEXPT", statistics.median_exposure_time, "[s] median exposure time of pixels with data"),
         ("MEANNEXP", statistics.mean_exposures, "mean number of chips of pixels with data"),

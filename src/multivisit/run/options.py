@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from multivisit.errors import NotOfferedError, ParameterError
 
 if TYPE_CHECKING:
+    from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = [
@@ -74,6 +75,13 @@ class RunOptions:
     published_conditions: bool = False
     """Choose parameters by the mean number of exposures a pixel, as the published code does."""
 
+    area: CustomArea | None = None
+    """Make custom mosaics of this area instead of sky cells."""
+
+    output_file_prefix: str | None = None
+    """Beginning of the names of all files, in the place of ``hst_<sky cell>``; a custom mosaic without one is
+    named by its projection cell and its centre."""
+
     trim: bool = False
     """Size each layer by its own members, not by all exposures of the run."""
 
@@ -89,6 +97,9 @@ class RunOptions:
     memory: int | None = None
     """Bytes that the run's process may take at most (default: half of what is free when it starts).
     Results do not depend on it."""
+
+    diagnostics: bool = False
+    """Write footprints, masks, depth maps and sky values into a sub-folder beside the mosaics."""
 
     log_level: int = 20
     """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""

@@ -40,7 +40,7 @@ def plan_as_dict(plan: RunPlan) -> dict[str, Any]:
         Keys return_code, message, layers, exposures; ready for `json.dumps`.
     """
     return {
-        "return_code": int(plan.return_code),
+        "return_code": int(plan.exit_code),
         "message": plan.message,
         "layers": [_planned_as_dict(item) for item in plan.layers],
         "exposures": _vetting_as_list(plan.vetting),
@@ -139,15 +139,29 @@ def result_as_dict(result: RunResult) -> dict[str, Any]:
     Returns
     -------
     dict
-        Keys return_code, message, output_folder, layers, exposures, files; ready for `json.dumps`.
+        Keys return_code, message, output_folder, custom_mosaic (None for sky cells), layers, exposures,
+        files; ready for `json.dumps`.
     """
     return {
         "return_code": int(result.return_code),
         "message": result.message,
         "output_folder": str(result.output_folder),
+        "custom_mosaic": _custom_as_dict(result.vetting),
         "layers": [_layer_as_dict(layer) for layer in result.layers],
         "exposures": _vetting_as_list(result.vetting),
         "files": [str(path) for path in result.files],
+    }
+
+
+def _custom_as_dict(vetting: Vetting) -> dict[str, Any] | None:
+    custom = vetting.custom
+    if custom is None:
+        return None
+    return {
+        "prefix": custom.prefix,
+        "area": custom.description,
+        "projection_cell": custom.projection_cell,
+        "cut_to_exposures": custom.is_cut,
     }
 
 

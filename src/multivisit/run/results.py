@@ -61,6 +61,17 @@ class RunPlan:
     message: str = ""
     """Why nothing can be made; empty otherwise."""
 
+    prefix: str = ""
+    """Beginning of all names where it is not ``hst_<sky cell>``."""
+
+    @property
+    def exit_code(self) -> ReturnCode:
+        """Why nothing can be made, or ERROR where broken files are among the exposures, as in a run."""
+        if self.return_code:
+            return self.return_code
+        is_broken = any(record.is_broken for record in self.vetting.records)
+        return ReturnCode.ERROR if is_broken else ReturnCode.SUCCESS
+
 
 @dataclass(frozen=True)
 class LayerResult:

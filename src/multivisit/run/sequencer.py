@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multivisit import __version__
-from multivisit.errors import MultivisitError, NoViableDataError, ProductError
+from multivisit.errors import MultivisitError, NoViableDataError, ParameterError, ProductError
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.progress import NoProgress, Progress
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from multivisit.exposures.model import Exposure
+    from multivisit.plan.custom_mosaic import CustomMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.poller import PollerRow
     from multivisit.plan.vetting import Vetting, VettingRecord
@@ -54,8 +55,10 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     ------
     PollerError, MissingFileError, SkyCellError
         The input itself cannot be used.
+    ParameterError
+        The area or the prefix of a custom mosaic is impossible.
     """
-    from multivisit.plan.layers import make_layers
+    from multivisit.plan.names import checked_prefix
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
@@ -67,18 +70,21 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
         include_small=options.include_small,
         only_cte=options.only_cte_corrected,
         sky_cells=options.sky_cells,
+        area=options.area,
+        prefix=options.output_file_prefix,
         progress=lambda name: progress.advance(f"reading {Path(name).name}"),
     )
+    prefix = checked_prefix(options.output_file_prefix) if vetting.custom is None else vetting.custom.prefix
     if not vetting.accepted:
         code = ReturnCode.ONLY_SMALL_DETECTORS if vetting.only_small_detectors else ReturnCode.NO_VIABLE_DATA
-        return RunPlan(options, vetting, (), code, vetting.no_viable_reason)
-    layers, vetting = make_layers(vetting, options.layer_method, options.exposure_time_ratio)
-    grids = _Grids(trim=options.trim)
+        return RunPlan(options, vetting, (), code, vetting.no_viable_reason, prefix)
+    layers, vetting = _layers(vetting, options, prefix)
+    grids = _Grids(vetting.custom, trim=options.trim)
     planned = tuple(_plan_layer(layer, grids, options) for layer in layers)
     if all(item.reason_left_alone for item in planned):
         message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
-        return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message)
-    return RunPlan(options, vetting, planned)
+        return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message, prefix)
+    return RunPlan(options, vetting, planned, prefix=prefix)
 
 
 def run(options: RunOptions, progress: Progress | None = None, messages: RunLog | None = None) -> RunResult:
@@ -121,6 +127,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         prepare_folder(options.output_folder)
         for line in plan.vetting.text().splitlines():
             log.info("vetting: %s", line)
+        if plan.vetting.custom is not None:
+            log.info("custom mosaic %s: %s", plan.prefix, plan.vetting.custom.description)
         if plan.message:
             log.error("%s", plan.message)
         results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
@@ -130,7 +138,7 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         message = plan.message
         files: list[Path] = []
         try:
-            files = write_records(options.output_folder, vetting, results, messages)
+            files = write_records(options.output_folder, vetting, results, messages, plan.prefix)
         except ProductError as error:
             # What has been made is told all the same.
             log.error("%s", error)
@@ -149,27 +157,58 @@ def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
     return inputs
 
 
+def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[Layer, ...], Vetting]:
+    """Divide the exposures into layers, with the names and scales of a custom mosaic where it is one."""
+    from multivisit.plan.layers import make_layers
+
+    if vetting.custom is None:
+        layers, vetting = make_layers(vetting, options.layer_method, options.exposure_time_ratio)
+    else:
+        layers, vetting = make_layers(
+            vetting,
+            options.layer_method,
+            options.exposure_time_ratio,
+            scale_names=vetting.custom.scale_names,
+        )
+    cells = sorted({layer.sky_cell_id for layer in layers})
+    if prefix and len(cells) > 1:
+        raise ParameterError(
+            f"output_file_prefix={prefix!r}: the mosaics of {len(cells)} sky cells ({', '.join(cells)}) "
+            "would have the same names; choose one of the sky cells, or make a custom mosaic of all"
+        )
+    is_custom = vetting.custom is not None
+    return tuple(replace(layer, prefix=prefix, is_custom=is_custom) for layer in layers), vetting
+
+
 class _Grids:
     """Works out the layers' grids; layers of the same exposures, cell and scale share one."""
 
-    def __init__(self, *, trim: bool) -> None:
+    def __init__(self, custom: CustomMosaic | None, *, trim: bool) -> None:
+        self._custom = custom
         self._trim = trim
         self._outlines: dict[Path, list[Any]] = {}
         self._grids: dict[tuple[str, str, tuple[Path, ...]], OutputGrid | None] = {}
 
     def of(self, layer: Layer) -> OutputGrid | None:
-        """Return the smallest sub-array of the sky cell that holds all exposures, or the layer's own."""
-        from multivisit.sky.cells import SkyCell
-        from multivisit.sky.footprint import bounding_grid
+        """Return the smallest sub-array of the sky cell that holds all exposures, or the layer's own.
 
+        A custom mosaic has its own rules.
+        """
         own = tuple(member.exposure for member in layer.members)
         exposures = own if self._trim else (layer.all_exposures or own)
         key = (layer.sky_cell_id, layer.scale_name, tuple(exposure.path for exposure in exposures))
         if key not in self._grids:
             outlines = [outline for exposure in exposures for outline in self._outlines_of(exposure)]
-            cell = SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name)
-            self._grids[key] = bounding_grid(cell, outlines)
+            self._grids[key] = self._grid(layer, outlines)
         return self._grids[key]
+
+    def _grid(self, layer: Layer, outlines: list[Any]) -> OutputGrid | None:
+        from multivisit.sky.cells import SkyCell
+        from multivisit.sky.footprint import bounding_grid
+
+        if self._custom is not None:
+            return self._custom.grid(layer.scale_name, outlines)
+        return bounding_grid(SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name), outlines)
 
     def mean_coverage(self, exposures: Sequence[Exposure], grid: OutputGrid) -> float:
         """Return the mean number of chips over the observed part of a grid."""
@@ -206,7 +245,7 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
     elif grid is None:
-        reason = "none of its exposures lies in the sky cell"
+        reason = "none of its exposures lies in the area"
     return PlannedLayer(layer, grid, parameters, reason)
 
 
