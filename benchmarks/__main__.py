@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cases import Setup
+from benchmarks.cases import Setup, fresh_folder
 from benchmarks.growth import measure_growth
 from benchmarks.kernel import measure_kernel
 from benchmarks.machine import describe_machine, describe_versions, measure_bandwidth
@@ -94,8 +94,12 @@ def _measure(
     versions = describe_versions(setup.drizzlepac_python, setup.swarp)
     failed = []
     for name in names:
-        if not measure_part(name, partial(MEASURES[name], setup), results, versions, report):
-            failed.append(name)
+        fresh_folder(setup.scratch)
+        try:
+            if not measure_part(name, partial(MEASURES[name], setup), results, versions, report):
+                failed.append(name)
+        finally:
+            shutil.rmtree(setup.scratch)
         write_results(results, numbers)
     return failed
 
