@@ -64,7 +64,9 @@ def plot_kernel(results: dict[str, Any]) -> Figure:
     if bandwidth:
         axes.axhline(floor_rate(bandwidth, 1), color="black", linestyle=":", linewidth=1.2)
         axes.text(len(cases) - 0.6, floor_rate(bandwidth, 1), "memory", va="bottom", ha="right")
+    axes.set_xlim(-0.6, len(cases) - 0.4)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("million input pixels a second,\none thread")
     axes.set_xticks(
         range(len(cases)),

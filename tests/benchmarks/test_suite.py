@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.results import add_part, measure_part, read_results
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("bandwidth", "kernel", "run", "swarp", "growth")
@@ -149,3 +150,23 @@ def test_results_of_another_machine_are_left_alone(
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(SystemExit, match="unknown part nothing"):
         main(["--only", "kernel,nothing"])
+
+
+def test_an_error_stays_beside_what_was_measured_before(tmp_path: Path) -> None:
+    numbers = tmp_path / "benchmarks.json"
+    machine = {"processor": "one"}
+
+    def fail() -> dict[str, Any]:
+        raise OSError("no space left")
+
+    lines: list[str] = []
+    add_part(numbers, machine, "run", measure_part("run", lambda: {"exposures": 18}, {}, lines.append))
+    add_part(numbers, machine, "run", measure_part("run", fail, {}, lines.append))
+    part = read_results(numbers)["parts"]["run"]
+    assert part["result"] == {"exposures": 18}
+    assert part["error"] == "OSError: no space left"
+    assert any("no space left" in line for line in lines)
+    add_part(numbers, machine, "run", measure_part("run", lambda: {"exposures": 9}, {}, lines.append))
+    part = read_results(numbers)["parts"]["run"]
+    assert part["result"] == {"exposures": 9}
+    assert "error" not in part
