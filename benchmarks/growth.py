@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MEMORY = "2GiB"
 """What each of these runs is allowed."""
 
+ALLOWED_BYTES = 2 * 2**30
+"""The same as a number."""
+
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 SIZE_EXPOSURES = 4
 FULL_REACH = CELL_HALF_WIDTH - 99.0

@@ -36,8 +36,16 @@ def write_results(results: dict[str, Any], path: Path) -> None:
 
 
 def same_machine(results: dict[str, Any], machine: dict[str, Any]) -> bool:
-    """Tell whether earlier results are of this machine, so that new ones may stand beside them."""
-    return results["machine"] is None or results["machine"] == machine
+    """Tell whether earlier results are of such a machine, so that new ones may stand beside them.
+
+    Another release of the system does not matter, and the memory that it leaves differs by some pages.
+    """
+    earlier = results["machine"]
+    return earlier is None or _identity(earlier) == _identity(machine)
+
+
+def _identity(machine: dict[str, Any]) -> tuple[Any, ...]:
+    return machine["processor"], machine["cores"], round(machine["memory_bytes"] / 2**30)
 
 
 def measure_part(

@@ -165,7 +165,7 @@ def _run(result: dict[str, Any], results: dict[str, Any]) -> list[str]:
             f"{100 * science:.3f} % of those of SCI are within the tolerances.",
             "",
         ]
-    return lines + _figure("run.svg", "The whole run: the fastest repeat of each.")
+    return lines + _figure("run.svg", "The same layers made by each program; the fastest repeat of each.")
 
 
 def _swarp(result: dict[str, Any], results: dict[str, Any]) -> list[str]:

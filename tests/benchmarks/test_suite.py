@@ -140,7 +140,8 @@ def test_results_of_another_machine_are_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = tmp_path / "benchmarks.json"
-    text = json.dumps({"format": 1, "machine": {"processor": "another"}, "parts": {}})
+    machine = {"processor": "another", "cores": 2, "memory_bytes": 2**34}
+    text = json.dumps({"format": 1, "machine": machine, "parts": {}})
     numbers.write_text(text)
     assert main(["--quick", "--only", "bandwidth", "--work", str(tmp_path / "w"), "-o", str(tmp_path)]) == 1
     assert "another machine" in capsys.readouterr().err
