@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+BUSY_LOAD = 1.5
+"""Load average a core; the benchmark alone makes about one."""
+
 _RUN_HEADINGS = ("", "wall (s)", "user + system (s)", "peak RSS (MiB)", "written (GB)", "kept (GB)")
 _KERNEL_ORDER = (
     *INSTRUCTION_SETS,
@@ -46,6 +49,7 @@ def write_tables(results: dict[str, Any], folder: Path) -> None:
             first = part["error"].splitlines()[0]
             lines += [f"The latest measurement failed: ``{first}``", ""]
         if "result" in part:
+            lines += _busy(part, results)
             lines += make(part["result"], results)
         elif not lines:
             lines = ["Not measured yet."]
@@ -58,6 +62,18 @@ def list_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, widths
     for row in (headings, *rows):
         lines += [f"   {'*' if number == 0 else ' '} - {cell}".rstrip() for number, cell in enumerate(row)]
     return [*lines, ""]
+
+
+def _busy(part: dict[str, Any], results: dict[str, Any]) -> list[str]:
+    """Warn where more was at work than the benchmark itself can be."""
+    load, cores = max(part["load_average_before"], part["load_average_after"]), results["machine"]["cores"]
+    if load <= BUSY_LOAD * cores:
+        return []
+    text = (
+        f"Other programs were at work while this was measured (load average {load:.1f} on {cores} cores): "
+        "take times and rates from it with care."
+    )
+    return [".. note::", "", f"   {text}", ""]
 
 
 def _summary(results: dict[str, Any]) -> list[str]:
