@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from multivisit.combine import _pixels
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from numpy.typing import NDArray
 
@@ -241,6 +242,11 @@ class StaticMasks:
         self._static_sigma = static_sigma
         self._low: dict[Hashable, NDArray[np.bool_]] = {}
         self._lock = threading.Lock()
+
+    @property
+    def masks(self) -> Mapping[Hashable, NDArray[np.bool_]]:
+        """The masks by signature, True for pixels that are left out; not to be changed."""
+        return MappingProxyType(self._low)
 
     def add(
         self, signature: Hashable, science: NDArray[np.float32], good: NDArray[np.bool_]

@@ -13,10 +13,11 @@ from multivisit.errors import ProductError
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
+from multivisit.run.diagnostics import write_diagnostics
 from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -49,6 +50,9 @@ class MadeMosaic:
     summary: MosaicSummary
     """Records of the chips, and statistics."""
 
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
+
 
 class _Outputs:
     """Hands rows to the product and to the preview."""
@@ -80,6 +84,8 @@ def make_mosaic(
     parameters: CombinationParameters,
     options: RunOptions,
     progress: Callable[[str, int, int], None],
+    *,
+    history: Sequence[str] = (),
 ) -> MadeMosaic:
     """Combine a layer's exposures and write its product and preview.
 
@@ -95,6 +101,8 @@ def make_mosaic(
         Output folder, previews, threads, memory.
     progress : callable
         See `multivisit.combine.mosaic.combine_layer`.
+    history : sequence of str, optional
+        More lines for the product's HISTORY.
 
     Returns
     -------
@@ -117,6 +125,7 @@ def make_mosaic(
         parameters,
         prepared.expected_records(),
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
+        history=history,
     )
     preview = _preview_of(prepared) if options.previews else None
     with writer:
@@ -129,7 +138,10 @@ def make_mosaic(
             progress=progress,
         )
         product = writer.finish(summary)
-    return MadeMosaic(product, _write_preview(preview, product, layer), summary)
+    diagnostics: tuple[Path, ...] = ()
+    if options.diagnostics:
+        diagnostics = write_diagnostics(options.output_folder, layer, prepared, parameters, summary)
+    return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics)
 
 
 def _preview_of(prepared: PreparedLayer) -> PreviewMaker:

@@ -129,4 +129,5 @@ def _names(result: LayerResult) -> list[str]:
     """Names of the files of a layer that was made."""
     if result.status != "made":
         return []
-    return [path.name for path in (result.product, result.preview, result.trailer) if path is not None]
+    files = [path.name for path in (result.product, result.preview, result.trailer) if path is not None]
+    return files + [f"{path.parent.name}/{path.name}" for path in result.diagnostics]

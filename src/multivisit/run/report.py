@@ -174,6 +174,7 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "product": _text(layer.product),
         "preview": _text(layer.preview),
         "trailer": _text(layer.trailer),
+        "diagnostics": [str(path) for path in layer.diagnostics],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
         "exposures": layer.n_exposures,
