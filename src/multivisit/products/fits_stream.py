@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_PIECE", "FitsStream", "FitsUnit", "write_units"]
+__all__ = [
+    "LARGEST_PIECE",
+    "FitsStream",
+    "FitsUnit",
+    "header_length",
+    "header_with_sums",
+    "write_units",
+]
 
 _RECORD = 2880
 _CARD = 80
@@ -168,13 +175,13 @@ class FitsStream:
             if new.data_start < old.data_start:
                 self._move(old.data_start, new.data_start, old.n_bytes)
         for (old, new), text in zip(pairs, texts, strict=True):
-            self._file.write(new.header_start, _with_sums(text, old.datasum))
+            self._file.write(new.header_start, header_with_sums(text, old.datasum))
             self._file.write(new.data_start + new.n_bytes, bytes(-new.n_bytes % _RECORD))
         end = final[-1].end
         for table in tables:
             raw = b"" if table.data is None else np.ascontiguousarray(table.data).tobytes()
             raw += bytes(-len(raw) % _RECORD)
-            unit = _with_sums(_header_text(table.header), sum_bytes(raw)) + raw
+            unit = header_with_sums(_header_text(table.header), sum_bytes(raw)) + raw
             self._file.write(end, unit)
             end += len(unit)
         self._file.resize(end)
@@ -225,7 +232,7 @@ def _layout(headers: Sequence[fits.Header], texts: Sequence[str]) -> list[_Image
     start = 0
     for header, header_text in zip(headers, texts, strict=True):
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(int(header["NAXIS"]), 0, -1))
-        data_start = start + _header_bytes(header_text)
+        data_start = start + header_length(header_text)
         images.append(_Image(start, data_start, shape, int(header["BITPIX"])))
         start = images[-1].end
     return images
@@ -236,14 +243,38 @@ def _header_text(header: fits.Header | str) -> str:
     return header if isinstance(header, str) else str(header.tostring(sep="", endcard=False, padding=False))
 
 
-def _header_bytes(text: str) -> int:
-    """Length of a header in the file: with CHECKSUM, DATASUM, END and padding."""
+def header_length(text: str) -> int:
+    """Give the length of a header in the file: with CHECKSUM, DATASUM, END and padding.
+
+    Parameters
+    ----------
+    text : str
+        Its cards without these.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     n_bytes = len(text) + 3 * _CARD
     return n_bytes + -n_bytes % _RECORD
 
 
-def _with_sums(text: str, datasum: int) -> bytes:
-    """A header as it stands in the file: with CHECKSUM and DATASUM before its closing comments, and END."""
+def header_with_sums(text: str, datasum: int) -> bytes:
+    """Give a header as it stands in the file: with CHECKSUM, DATASUM (before its closing comments) and END.
+
+    Parameters
+    ----------
+    text : str
+        Its cards without these.
+    datasum : int
+        Sum of its data.
+
+    Returns
+    -------
+    bytes
+        The header with its padding.
+    """
     from astropy.io.fits import Card
 
     end = len(text)
@@ -253,7 +284,7 @@ def _with_sums(text: str, datasum: int) -> bytes:
     after = (
         str(Card("DATASUM", str(datasum), "checksum of the data alone")) + text[end:] + f"{'END':<{_CARD}}"
     )
-    whole = (before + after).ljust(_header_bytes(text)).encode("ascii")
+    whole = (before + after).ljust(header_length(text)).encode("ascii")
     total = add_sums(datasum, sum_bytes(whole))
     place = whole.index(EMPTY_CHECKSUM.encode(), end)
     return whole[:place] + checksum_text(total).encode() + whole[place + len(EMPTY_CHECKSUM) :]
