@@ -46,6 +46,10 @@ def options_of_run(
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
+    compress: Annotated[
+        bool,
+        typer.Option("--compress", help="Tile-compress the products without loss: smaller, but slower."),
+    ] = False,
     parameters: Annotated[
         Path | None,
         typer.Option("--parameters", help="Custom parameter file whose section 'parameters' is used."),
@@ -112,6 +116,7 @@ def options_of_run(
         published_conditions=published_conditions,
         trim=trim,
         context=context,
+        compress=compress,
         custom_parameters=parameters,
         written_parameters=write_parameters,
         previews=previews,

@@ -98,6 +98,9 @@ class RunOptions:
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
+    compress: bool = False
+    """Tile-compress the products' images without loss: smaller files that take longer to write."""
+
     previews: bool = True
     """Write a PNG preview beside each product."""
 
