@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
 from multivisit.run.options import (
+    PHOTOMETRY_MODES,
     ReturnCode,
     RunOptions,
     environment_switch,
-    refuse_quality_testing,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.catalogs.making import PhotometryMode
     from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = ["run_mvm_processing"]
 
 log = logging.getLogger(__name__)
-
-_PHOTOMETRY_MODES = ("both", "aperture", "segment", "none")
 
 
 def run_mvm_processing(
@@ -35,7 +34,7 @@ def run_mvm_processing(
     use_defaults_configs: bool = True,
     input_custom_pars_file: str | None = None,
     output_custom_pars_file: str | None = None,
-    phot_mode: str = "both",
+    phot_mode: PhotometryMode = "both",
     custom_limits: Sequence[float] | None = None,
     output_file_prefix: str | None = None,
     log_level: int = logging.INFO,
@@ -48,6 +47,7 @@ def run_mvm_processing(
     trim: bool = False,
     context: bool = False,
     error_plane: bool = False,
+    compress: bool = False,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> int:
@@ -73,8 +73,7 @@ def run_mvm_processing(
     output_custom_pars_file : str, optional
         File to which all parameters of all products and exposures are written.
     phot_mode : {'both', 'aperture', 'segment', 'none'}
-        Source catalogs. The default is not taken as a request; 'aperture' and 'segment' ask for catalogs,
-        which this version does not make.
+        Which source catalogs are made.
     custom_limits : sequence of four float, optional
         Make a custom mosaic of this rectangle: least and greatest x, least and greatest y, in 0-based pixels
         of 0.04 arcsec of the projection cell of the poller file's sky cells. It is cut to what the
@@ -100,6 +99,8 @@ def run_mvm_processing(
         Add a CTX extension to each product.
     error_plane : bool
         Add an ERR extension to each product.
+    compress : bool
+        Tile-compress the products' images without loss (GZIP_2): smaller files that take longer to write.
     threads : int, optional
         Threads that combine a layer: one a core by default, 8 at most.
     memory : int or str, optional
@@ -123,7 +124,6 @@ def run_mvm_processing(
                 skip_gaia_alignment=skip_gaia_alignment,
                 phot_mode=phot_mode,
             )
-            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -138,8 +138,11 @@ def run_mvm_processing(
                 trim=trim,
                 context=context,
                 error_plane=error_plane,
+                quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
+                compress=compress,
                 custom_parameters=_as_path(input_custom_pars_file),
                 written_parameters=_as_path(output_custom_pars_file),
+                phot_mode=phot_mode,
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,
@@ -189,11 +192,10 @@ def _refuse_what_is_not_offered(
     phot_mode: str,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
-    if phot_mode not in _PHOTOMETRY_MODES:
-        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(_PHOTOMETRY_MODES)}")
+    if phot_mode not in PHOTOMETRY_MODES:
+        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}")
     refused = {
         "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
-        f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
     }
     asked_for = [name for name, is_asked in refused.items() if is_asked]
     if asked_for:

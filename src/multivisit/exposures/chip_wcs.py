@@ -223,7 +223,7 @@ def _needed_number(header: fits.Header, keyword: str) -> float:
 
 
 def _sip_polynomials(header: fits.Header) -> tuple[NDArray[np.float64], ...]:
-    """Collect the forward SIP polynomials A and B, none where there are none; ValueError says what is wrong."""
+    """Collect the forward SIP polynomials A and B, nothing where there are none; ValueError if wrong."""
     orders = {}
     for keyword in ("A_ORDER", "B_ORDER"):
         if keyword in header:

@@ -140,6 +140,8 @@ def make_mosaic(
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
         error_plane=options.error_plane,
         history=history,
+        compress=options.compress,
+        threads=threads,
     )
     preview = _preview_of(prepared) if options.previews else None
     cleaned = CleanedExposures(options.output_folder, parameters.crbit)

@@ -173,7 +173,11 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "reason": layer.reason,
         "product": _text(layer.product),
         "preview": _text(layer.preview),
+        "catalogs": [str(path) for path in layer.catalogs],
+        "catalog_problem": layer.catalog_problem,
         "trailer": _text(layer.trailer),
+        "quality": layer.quality,
+        "quality_files": [str(path) for path in layer.quality_files],
         "diagnostics": [str(path) for path in layer.diagnostics],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
@@ -208,6 +212,10 @@ def result_as_text(result: RunResult) -> str:
                 f"made        {layer.product.name}  ({columns} x {rows}, {_exposures(layer.n_exposures)}, "
                 f"{layer.exposure_time:g} s; {layer.seconds:.1f} s)"
             )
+            if layer.catalog_problem:
+                lines.append(f"no catalogs {layer.name}: {layer.catalog_problem}")
+            if layer.quality in ("warn", "fail"):
+                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)

@@ -104,8 +104,20 @@ class LayerResult:
     preview: Path | None = None
     """Its picture."""
 
+    catalogs: tuple[Path, ...] = ()
+    """Its source catalogs."""
+
+    catalog_problem: str = ""
+    """Why it has no catalogs though they were asked for."""
+
     trailer: Path | None = None
     """Its messages."""
+
+    quality: str = "not run"
+    """The worst verdict of its quality checks: pass, warn, fail or not run."""
+
+    quality_files: tuple[Path, ...] = ()
+    """The files of the quality checks."""
 
     diagnostics: tuple[Path, ...] = ()
     """Diagnostic files, where they were asked for."""

@@ -56,6 +56,33 @@ _REASONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "the value without data holds outside the exposures too": ("astrodrizzle/final_maskval",),
     "the other final_ parameters say where the pixel grid lies": ("astrodrizzle/final_refimage",),
+    "the noise follows the weight of every pixel, not regions of like weight": (
+        "catalog generation/scale",
+        "catalog generation/sensitivity",
+        "catalog generation/region_size",
+    ),
+    "point sources are the peaks under a round Gaussian of a star's width, whichever is named": (
+        "catalog generation/starfinder_algorithm",
+        "catalog generation/good_fwhm",
+        "catalog generation/dao/kernel_sd_aspect_ratio",
+    ),
+    "mosaics are worked on in bands of rows that are chosen from their size": (
+        "catalog generation/block_size",
+    ),
+    "it thins out catalogs of all filters together; that of a layer keeps all sources, with flags": (
+        "catalog generation/flag_trim_value",
+        "catalog generation/cr_residual",
+    ),
+    "exposures keep their own WCS solutions: no stars are sought to align them": (
+        "catalog generation/dao/TWEAK_THRESHOLD",
+    ),
+    "segments are separated whatever their size": (
+        "catalog generation/sourcex/ratio_bigsource_deblend_limit",
+    ),
+    "catalogs hold Kron radii as they are, and no Kron magnitudes": (
+        "catalog generation/sourcex/kron_scaling_radius",
+    ),
+    "they are older values of another parameter": ("quality control/swarm filter/scale_factor_list_orig",),
     "calibrated exposures and their headers say it": (
         "astrodrizzle/gain",
         "astrodrizzle/gnkeyword",
