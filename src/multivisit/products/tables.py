@@ -110,7 +110,8 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     path : path
         The file.
     names : iterable of path
-        The products, relative to the manifest's folder; absolute ones are named without folders.
+        The products. Folders are left out of their names, but for files in a sub-folder of the manifest's
+        folder that are given relative to it.
 
     Returns
     -------
@@ -122,8 +123,14 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     ProductError
         If it cannot be written.
     """
-    paths = [Path(name) for name in names]
-    lines = sorted({path.name if path.is_absolute() else path.as_posix() for path in paths})
+    folder = Path(path).parent
+    given = [Path(name) for name in names]
+    lines = sorted(
+        {
+            name.as_posix() if not name.is_absolute() and (folder / name).is_file() else name.name
+            for name in given
+        }
+    )
     return write_text(path, "".join(f"{line}\n" for line in lines))
 
 
