@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "command_reference",
+    "parameter_reference",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

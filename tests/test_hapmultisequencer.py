@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 
 import pytest
+from astropy.io import fits
 
 from multivisit import hapmultisequencer
 from multivisit.hapmultisequencer import run_mvm_processing
@@ -67,9 +69,8 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
     ("arguments", "word"),
     [
         ({"skip_gaia_alignment": False}, "skip_gaia_alignment"),
-        ({"use_defaults_configs": False}, "use_defaults_configs"),
-        ({"input_custom_pars_file": "a.json"}, "input_custom_pars_file"),
-        ({"output_custom_pars_file": "a.json"}, "output_custom_pars_file"),
+        ({"input_custom_pars_file": "nowhere.json"}, "nowhere.json"),
+        ({"input_custom_pars_file": "a.json", "output_custom_pars_file": "./a.json"}, "a.json is both"),
         ({"phot_mode": "everything"}, "phot_mode"),
     ],
 )
@@ -131,3 +132,35 @@ def test_the_module_offers_what_is_published():
 def test_nonsense_is_a_code_and_a_message_too(tmp_path, capsys, nonsense):
     assert run_mvm_processing(nonsense, output_folder=tmp_path / "out") == 1
     assert capsys.readouterr().out
+
+
+def test_a_custom_parameter_file_is_read_and_written(poller, tmp_path):
+    """Whatever `use_defaults_configs` says, the section "parameters" of a custom file is used."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    arguments = {"phot_mode": "none", "log_level": logging.ERROR}
+    assert (
+        run_mvm_processing(
+            poller, output_custom_pars_file=str(first), output_folder=tmp_path / "a", **arguments
+        )
+        == 0
+    )
+    content = json.loads(first.read_text())
+    name = f"hst_{CELL}_wfc3_ir_f160w_coarse-all"
+    assert content[name]["parameters"] == content[name]["default_values"]
+    assert f"{name}-isim0102" in content
+    content[name]["parameters"]["astrodrizzle"]["final_pixfrac"] = 0.5
+    first.write_text(json.dumps(content))
+    for use_defaults in (True, False):
+        assert (
+            run_mvm_processing(
+                poller,
+                use_defaults_configs=use_defaults,
+                input_custom_pars_file=str(first),
+                output_custom_pars_file=str(second),
+                output_folder=tmp_path / "b",
+                **arguments,
+            )
+            == 0
+        )
+        assert fits.getheader(tmp_path / "b" / f"{name}_drz.fits")["D001PIXF"] == 0.5
+        assert json.loads(second.read_text()) == content

@@ -99,6 +99,7 @@ def test_perform_makes_one_mosaic_of_all_exposures(tiny_exposures, tmp_path, cap
     for base, suffix in bases.items():
         header = fits.getheader(tmp_path / f"{base}_{suffix}.fits")
         assert header["SCELLID"] == "p1889"
+        assert "x from 192978 to 214931, y from 235862 to 257815" in " ".join(header["HISTORY"])
         assert header["FILENAME"] == f"{base}_{suffix}.fits"
         assert header["DRIZPARS"] == f"{base}_trl.txt"
     # NPIXFRAC is of the rectangle of sky cells that the exposures touch: here one, as drizzlepac 3.11 has it.

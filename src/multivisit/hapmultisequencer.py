@@ -62,11 +62,15 @@ def run_mvm_processing(
     skip_gaia_alignment : bool
         Use the exposures' own WCS solutions. False asks for an alignment, which this version does not do.
     diagnostic_mode : bool
-        Keep debug messages in the trailer files.
+        Show and keep debug messages, and write footprints, depth maps, static masks, sky values and
+        parameters into a sub-folder beside the mosaics (`multivisit.run.diagnostics`).
     use_defaults_configs : bool
-        Use the default parameters. False asks for a custom parameter file, which this version does not read.
-    input_custom_pars_file, output_custom_pars_file : str, optional
-        Custom parameter files, which this version neither reads nor writes.
+        Without effect: the published files hold one value of each parameter, and of a custom file the section
+        "parameters" is used in any case.
+    input_custom_pars_file : str, optional
+        Custom parameter file that is read.
+    output_custom_pars_file : str, optional
+        File to which all parameters of all products and exposures are written.
     phot_mode : {'both', 'aperture', 'segment', 'none'}
         Which source catalogs are made.
     custom_limits : sequence of four float, optional
@@ -113,9 +117,6 @@ def run_mvm_processing(
         try:
             _refuse_what_is_not_offered(
                 skip_gaia_alignment=skip_gaia_alignment,
-                use_defaults_configs=use_defaults_configs,
-                input_custom_pars_file=input_custom_pars_file,
-                output_custom_pars_file=output_custom_pars_file,
                 phot_mode=phot_mode,
             )
             refuse_quality_testing(os.environ)
@@ -129,9 +130,12 @@ def run_mvm_processing(
                 published_conditions=published_conditions,
                 area=_area(custom_limits, area),
                 output_file_prefix=output_file_prefix,
+                diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
                 phot_mode=phot_mode,
+                custom_parameters=_as_path(input_custom_pars_file),
+                written_parameters=_as_path(output_custom_pars_file),
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,
@@ -144,6 +148,11 @@ def run_mvm_processing(
             # The published contract is a return code, whatever happens.
             log.exception("multi-visit processing failed unexpectedly")
             return int(ReturnCode.ERROR)
+
+
+def _as_path(name: str | os.PathLike[str] | None) -> Path | None:
+    """Give a file that may not be asked for."""
+    return Path(name) if name is not None else None
 
 
 def _as_paths(
@@ -173,9 +182,6 @@ def _area(custom_limits: Sequence[float] | None, area: CustomArea | None) -> Cus
 def _refuse_what_is_not_offered(
     *,
     skip_gaia_alignment: bool,
-    use_defaults_configs: bool,
-    input_custom_pars_file: str | None,
-    output_custom_pars_file: str | None,
     phot_mode: str,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
@@ -183,9 +189,6 @@ def _refuse_what_is_not_offered(
         raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}")
     refused = {
         "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
-        "use_defaults_configs=False (custom parameters)": not use_defaults_configs,
-        "input_custom_pars_file (custom parameters)": input_custom_pars_file is not None,
-        "output_custom_pars_file (custom parameters)": output_custom_pars_file is not None,
     }
     asked_for = [name for name, is_asked in refused.items() if is_asked]
     if asked_for:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +24,10 @@ if TYPE_CHECKING:
 def read(case: Any) -> fits.BinTableHDU:
     """The table as a reader gets it from a file."""
     unit = header_table(case.layer, combined_chips(case.layer, case.mosaic.chips))
-    stream = io.BytesIO()
     empty = FitsUnit(fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)]))
-    write_units(stream, [empty, unit])
-    stream.seek(0)
-    hdus = fits.open(stream, checksum=True)
+    with tempfile.NamedTemporaryFile(suffix=".fits") as file:
+        write_units(Path(file.name), [empty, unit])
+        hdus = fits.open(io.BytesIO(Path(file.name).read_bytes()), checksum=True)
     hdus.verify("exception")
     return hdus["HDRTAB"]
 

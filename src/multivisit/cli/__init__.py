@@ -13,6 +13,7 @@ from multivisit.cli.cells import cells
 from multivisit.cli.layers import layers
 from multivisit.cli.mosaic import mosaic
 from multivisit.cli.output import print_json
+from multivisit.cli.params import params
 from multivisit.cli.poller import poller
 from multivisit.cli.run import run
 from multivisit.cli.simulate import simulate
@@ -60,6 +61,7 @@ def _main(
 
 for _command in (cells, poller, layers, run, mosaic, simulate):
     app.command()(_command)
+app.add_typer(params)
 
 
 def _report_error(message: str, code: int) -> NoReturn:

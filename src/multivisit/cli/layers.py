@@ -10,10 +10,10 @@ from multivisit.cli.options import JsonOption, with_parameters_of
 from multivisit.cli.output import print_json
 from multivisit.cli.run import options_of_run
 
-__all__ = ["layers"]
+__all__ = ["PLANNING", "layers"]
 
 # What decides on layers, their grids and parameters; the rest of a run's options is about making them.
-_PLANNING = (
+PLANNING = (
     "files",
     "input_folder",
     "prefix",
@@ -27,7 +27,7 @@ _PLANNING = (
 )
 
 
-@with_parameters_of(options_of_run, only=_PLANNING)
+@with_parameters_of(options_of_run, only=PLANNING)
 def layers(as_json: JsonOption = False, **settings: Any) -> None:
     """Tell what a run would make, from what, and how big; nothing is written."""
     from multivisit.run.report import layers_as_text, plan_as_dict

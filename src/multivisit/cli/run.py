@@ -47,6 +47,14 @@ def options_of_run(
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
+    parameters: Annotated[
+        Path | None,
+        typer.Option("--parameters", help="Custom parameter file whose section 'parameters' is used."),
+    ] = None,
+    write_parameters: Annotated[
+        Path | None,
+        typer.Option("--write-parameters", help="Write all parameters of all products to this file."),
+    ] = None,
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
@@ -95,11 +103,13 @@ def options_of_run(
         published_conditions=published_conditions,
         trim=trim,
         context=context,
+        custom_parameters=parameters,
+        written_parameters=write_parameters,
         previews=previews,
         phot_mode=catalogs,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
-        log_level=level,
+        log_level=min(level, logging.DEBUG) if diagnostics else level,
         output_file_prefix=prefix,
         diagnostics=diagnostics,
     )

@@ -7,12 +7,14 @@ their true area. All chips of an exposure share one level.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.sky_samples import SkyPatches, SkyStatistic, chip_patches, merge_patches
+from multivisit.combine.sky_samples import ChipSky, SkyPatches, SkyStatistic, chip_patches, merge_patches
+from multivisit.combine.weights import PixelTest
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -203,7 +205,7 @@ def match_levels(
 
 
 class SkyMeter:
-    """Takes the chips of a layer one after another and gives the exposures' sky levels.
+    """Measures the chips of a layer and gives the exposures' sky levels.
 
     Parameters
     ----------
@@ -246,39 +248,57 @@ class SkyMeter:
         self._patches: dict[int, SkyPatches] = {}
         self._lowest: dict[int, float] = {}
 
-    def add_chip(
-        self,
-        exposure_number: int,
-        science: NDArray[np.float32],
-        good: NDArray[np.bool_],
-        pixel_map: PixelCoordinates,
-        nominal_scale: float,
-        unit: float = 1.0,
-    ) -> None:
-        """Measure one chip.
+    def usable_test(self, bits: int | None, unit: float = 1.0) -> PixelTest:
+        """Tell which pixels of a chip are good for measuring the sky.
 
         Parameters
         ----------
-        exposure_number : int
-            Number of its exposure, from 0.
+        bits : int or None
+            Good DQ bits; None lets flags pass.
+        unit : float
+            Electrons/s in one unit of the file, in which `SkyStatistic.lower` and `SkyStatistic.upper` are
+            given.
+
+        Returns
+        -------
+        PixelTest
+            The test.
+        """
+        lower, upper = self._statistic.lower, self._statistic.upper
+        return PixelTest(
+            bits,
+            -math.inf if lower is None else lower * unit,
+            math.inf if upper is None else upper * unit,
+        )
+
+    def measure(
+        self,
+        science: NDArray[np.float32],
+        usable: NDArray[np.bool_],
+        pixel_map: PixelCoordinates,
+        nominal_scale: float,
+    ) -> ChipSky:
+        """Measure one chip, in any thread.
+
+        Parameters
+        ----------
         science : ndarray of float32
             Pixels, electrons/s.
-        good : ndarray of bool
-            Pixels that are good for measuring the sky.
+        usable : ndarray of bool
+            Pixels that are good for measuring the sky (`usable_test`).
         pixel_map : PixelCoordinates
             Where its pixels fall in the output plane.
         nominal_scale : float
             Its nominal pixel scale, arcsec.
-        unit : float
-            Electrons/s in one unit of the file, in which `SkyStatistic.lower` and `SkyStatistic.upper` are
-            given.
+
+        Returns
+        -------
+        ChipSky
+            The measurements, for `add`.
         """
-        usable = good & self._statistic.usable(science, unit)
+        level, patches = None, None
         if self._method != "match":
             level = self._statistic.measure(science[usable])
-            if level is not None:
-                level /= nominal_scale**2
-                self._lowest[exposure_number] = min(level, self._lowest.get(exposure_number, np.inf))
         if "match" in self._method:
             clip_sigma = min(self._statistic.lower_sigma, self._statistic.upper_sigma)
             patches = chip_patches(
@@ -291,9 +311,23 @@ class SkyMeter:
                 clip_sigma,
                 self._origin,
             )
-            if patches is not None:
-                known = [self._patches[exposure_number]] if exposure_number in self._patches else []
-                self._patches[exposure_number] = merge_patches([*known, patches])
+        return ChipSky(None if level is None else level / nominal_scale**2, patches)
+
+    def add(self, exposure_number: int, sky: ChipSky) -> None:
+        """Take in the measurements of one chip; to be called in the order of the chips.
+
+        Parameters
+        ----------
+        exposure_number : int
+            Number of its exposure, from 0.
+        sky : ChipSky
+            The measurements.
+        """
+        if sky.level is not None:
+            self._lowest[exposure_number] = min(sky.level, self._lowest.get(exposure_number, np.inf))
+        if sky.patches is not None:
+            known = [self._patches[exposure_number]] if exposure_number in self._patches else []
+            self._patches[exposure_number] = merge_patches([*known, sky.patches])
 
     def levels(self) -> SkyLevels:
         """Give the levels of all exposures.

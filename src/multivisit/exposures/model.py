@@ -24,6 +24,7 @@ from multivisit.exposures.quality import (
     quality_extension_names,
     quality_file_problem,
 )
+from multivisit.exposures.stored_image import StoredImage
 from multivisit.sky.footprint import POINTS_PER_EDGE, outline_pixels
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ _TABLE_EXTENSIONS = ("WCSDVARR", "D2IMARR")
 _LARGEST_EXTVER = 999
 # Hubble's flags have 16 bits; the highest of them makes a 16-bit number negative.
 _ALL_FLAGS = 0xFFFF
+# BITPIX of the pixels and of the flags as the calibration pipelines write them.
+_SCIENCE_BITS, _QUALITY_BITS = -32, 16
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ class Chip:
     quality_problem: str = field(default="", compare=False, repr=False)
     """Why its data quality cannot be read, as far as headers tell; for the vetting to refuse."""
 
+    stored_science: StoredImage | None = field(default=None, compare=False, repr=False)
+    """Where its pixels stand in the file, if they can be read from there some rows at a time."""
+
+    stored_quality: StoredImage | None = field(default=None, compare=False, repr=False)
+    """The same of its data quality."""
+
     def wcs(self) -> WCS:
         """Build the full WCS of the chip: TAN, SIP, NPOL and D2IM tables.
 
@@ -118,7 +127,7 @@ class Chip:
         ExposureError
             If the file cannot be read, or the exposure time is 0 and the pixels are no rates.
         """
-        return _scaled(self._image("SCI"), self._electrons_per_second())
+        return _scaled(self._image("SCI"), self.electrons_per_second())
 
     def read_data_quality(self) -> NDArray[np.int32]:
         """Read the data-quality flags.
@@ -157,7 +166,7 @@ class Chip:
         error = self._optional_image("ERR")
         if error is None:
             return None
-        return _scaled(error, self._electrons_per_second())
+        return _scaled(error, self.electrons_per_second())
 
     def outline(
         self, points_per_edge: int = POINTS_PER_EDGE
@@ -178,8 +187,14 @@ class Chip:
         ra, dec = self.wcs().all_pix2world(x, y, 0)
         return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
 
-    def _electrons_per_second(self) -> float:
-        """Give the factor from the file's units to electrons per second."""
+    def electrons_per_second(self) -> float:
+        """Give the factor from the file's units to electrons per second.
+
+        Raises
+        ------
+        ExposureError
+            If the exposure time is 0 and the pixels are no rates.
+        """
         if self.units.endswith("/S"):
             return self.gain
         if self.exposure_time <= 0.0:
@@ -332,7 +347,7 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     start = keywords.start_mjd(primary, first)
     rootname = keywords.rootname(filename, primary)
     quality_path = find_quality_file(path, extensions, science) if file_type == "c0m" else None
-    quality_problems = _quality_problems(path, quality_path, extensions, science)
+    qualities = _qualities(path, quality_path, extensions, science)
     tables = {(e.name, 1 if e.version is None else e.version): e for e in extensions if e.image is not None}
     chips = []
     for extver, extension in science.items():
@@ -355,7 +370,9 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
                 wcs_name=text(header, "WCSNAME") or None,
                 lookup_tables=_checked_tables(path, extver, header, tables),
                 quality_path=quality_path,
-                quality_problem=quality_problems.get(extver, ""),
+                quality_problem=qualities[extver][0],
+                stored_science=_of_kind(extension.stored, _SCIENCE_BITS),
+                stored_quality=qualities[extver][1],
             )
         )
     return Exposure(
@@ -421,28 +438,35 @@ def _check_complete(path: Path, extensions: tuple[ImageExtension, ...], detector
         )
 
 
-def _quality_problems(
+def _qualities(
     path: Path,
     quality_path: Path | None,
     extensions: tuple[ImageExtension, ...],
     science: dict[int, ImageExtension],
-) -> dict[int, str]:
-    """Find by the headers which chips' data quality cannot be read or has another shape than the pixels."""
+) -> dict[int, tuple[str, StoredImage | None]]:
+    """Find by the headers why a chip's data quality cannot be read (empty if it can), and where it stands."""
     if quality_path is not None:
         path, extensions = quality_path, read_extensions(quality_path)
-    problems = {}
+    found: dict[int, tuple[str, StoredImage | None]] = {}
     for extver, chip in science.items():
         quality = find_quality_extension(extensions, extver, own=quality_path is None)
         if quality is None:
-            if quality_path is not None:
-                problems[extver] = f"{path}: has no data quality of chip {extver}"
+            problem = "" if quality_path is None else f"{path}: has no data quality of chip {extver}"
+            found[extver] = problem, None
             continue
-        problem = image_problem(quality)
-        if problem is None and quality.shape != chip.shape:
+        problem = image_problem(quality) or ""
+        if not problem and quality.shape != chip.shape:
             problem = f"shape is {quality.shape}, expected {chip.shape} (rows, columns) as in SCI"
-        if problem is not None:
-            problems[extver] = f"{path}[{quality.name},{extver}]: {problem}"
-    return problems
+        if problem:
+            found[extver] = f"{path}[{quality.name},{extver}]: {problem}", None
+        else:
+            found[extver] = "", _of_kind(quality.stored, _QUALITY_BITS)
+    return found
+
+
+def _of_kind(stored: StoredImage | None, bits: int) -> StoredImage | None:
+    """An image that can be read as it stands, if its pixels are of a kind."""
+    return stored if stored is not None and stored.bits == bits else None
 
 
 def _units(path: Path, extver: int, header: fits.Header, detector: Detector) -> str:

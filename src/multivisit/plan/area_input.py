@@ -31,6 +31,8 @@ _UNITS: Final = {"arcsec": 1.0, "arcmin": 60.0, "deg": 3600.0, "pix": None, "pix
 _LENGTH = r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)"
 _SIZE = re.compile(rf"\s*{_LENGTH}\s*(?:[x,]\s*{_LENGTH}\s*)?", re.ASCII)
 _EXTENSION = re.compile(r"(.+)\[([^\[\]]+)\]")
+_FITS_BLOCK = 2880
+_GZIP = b"\x1f\x8b"
 _CIRCLE_POINTS = 360
 # The grid that is made of a header and the header itself must put the corners in the same places: pixels.
 _LARGEST_DIFFERENCE = 1e-5
@@ -253,8 +255,10 @@ def _headers(path: Path, extension: str | None) -> Iterator[tuple[str, fits.Head
     from astropy.io import fits
 
     with path.open("rb") as stream:
-        start = stream.read(80)
-    if not start.startswith((b"SIMPLE  =", b"\x1f\x8b")) or b"\n" in start:
+        start = stream.read(_FITS_BLOCK)
+    # A FITS header has no line breaks; a compressed file may have any bytes.
+    is_fits = start.startswith(b"SIMPLE  =") and b"\n" not in start
+    if not is_fits and not start.startswith(_GZIP):
         yield str(path), _text_header(path)
         return
     try:
@@ -265,7 +269,6 @@ def _headers(path: Path, extension: str | None) -> Iterator[tuple[str, fits.Head
                 name, _, version = extension.partition(",")
                 key = int(name) if name.strip().isdigit() else (name.strip(), int(version or 1))
                 found = [hdus.index_of(key)]
-            # The shape, because a compressed image's own NAXISn are those of its table.
             headers = [(f"{path}[{number}]", hdus[number].header.copy()) for number in found]
     except (OSError, KeyError, IndexError, ValueError) as error:
         raise ParameterError(
@@ -306,7 +309,8 @@ def _grid(name: str, header: fits.Header) -> OutputGrid:
     except SkyCellError as error:
         raise ParameterError(f"{name}: a mosaic cannot have this grid: {error}") from error
     except Exception as error:
-        raise ParameterError(f"{name}: its WCS cannot be used: {error}") from error
+        words = " ".join(str(error).split())
+        raise ParameterError(f"{name}: its WCS cannot be used: {words}") from error
     _check_frame(name, wcs)
     (a, b), (c, d) = plane.cd
     area = abs(a * d - b * c)
@@ -314,7 +318,8 @@ def _grid(name: str, header: fits.Header) -> OutputGrid:
         raise ParameterError(f"{name}: found the CD matrix {plane.cd}, expected one of non-zero area")
     grid = OutputGrid(
         sky_cell_id="custom",
-        scale=math.sqrt(area) * 3600.0,
+        # Rounded, so that 0.03 arcsec is not 0.0299999999999998.
+        scale=round(math.sqrt(area) * 3600.0, 12),
         crval=(plane.crval[0] % 360.0, plane.crval[1]),
         crpix=plane.crpix,
         shape=(int(header["NAXIS2"]), int(header["NAXIS1"])),

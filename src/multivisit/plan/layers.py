@@ -80,8 +80,13 @@ class Layer:
     prefix: str = ""
     """Beginning of the names of all files, in the place of ``hst_<sky cell>``."""
 
-    is_custom: bool = False
-    """Whether it is a custom mosaic: its area is not a sky cell."""
+    area: str = ""
+    """Of a custom mosaic, its area in words; empty for a sky cell."""
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a custom mosaic: its area is not a sky cell."""
+        return bool(self.area)
 
     @property
     def layer_label(self) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "manifest_filename",
     "member_basename",
     "product_basename",
+    "visit_basename",
 ]
 
 _PER_DEGREE: Final = 10000
@@ -107,6 +108,28 @@ def member_basename(
     return product_basename(
         sky_cell_id, instrument, detector, filter_name, f"{label}-{exposure}", prefix=prefix
     )
+
+
+def visit_basename(
+    proposal: str, visit: str, instrument: str, detector: str, filter_name: str, exposure: str
+) -> str:
+    """Name a single-visit product, without its suffix.
+
+    Parameters
+    ----------
+    proposal, visit : str
+        Number of the proposal, and the two characters of the visit in lower case.
+    instrument, detector, filter_name : str
+        Names in lower case; the filter of a product of all filters is 'total'.
+    exposure : str
+        First eight characters of the exposure's rootname; of several exposures, the first six.
+
+    Returns
+    -------
+    str
+        For example ``hst_12286_0r_acs_wfc_total_jbl70r`` or ``hst_12286_0r_acs_wfc_f775w_jbl70rtv``.
+    """
+    return "_".join(["hst", proposal, visit, instrument, detector, filter_name, exposure])
 
 
 def exposure_name(filename: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from multivisit.combine.mosaic import LayerMosaic, MosaicSummary
+    from multivisit.combine.records import LayerMosaic, MosaicSummary
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
@@ -313,6 +313,8 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
     packages = ", ".join(f"{name} {version(name)}" for name in ("drizzle", "numpy", "astropy"))
     lines = [f"Made by multivisit {version('multivisit')} with {packages}.", "Combination parameters:"]
     lines += [f"  {key} = {_parameter_text(value)}" for key, value in _parameter_items(product.parameters)]
+    if product.layer.is_custom:
+        lines.insert(1, f"Custom mosaic: {product.layer.area}.")
     if len(chips) > _MAXIMUM_NUMBERED_CHIPS:
         lines.append(
             f"Only the first {_MAXIMUM_NUMBERED_CHIPS} chips have Dnnn keywords; HDRTAB has all {len(chips)}."

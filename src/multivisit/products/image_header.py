@@ -178,8 +178,8 @@ def _wcs_cards(grid: OutputGrid) -> list[tuple[str, object, str]]:
         ("ORIENTAT", grid.orientation, "[deg] position angle of the rows' axis"),
         ("VAFACTOR", 1.0, "velocity aberration is corrected"),
         # Negative, since by custom physical = (pixel - LTV) / LTM: it counts in the projection cell.
-        ("LTV1", -grid.ltv[0], physical),
-        ("LTV2", -grid.ltv[1], physical),
+        ("LTV1", 0.0 - grid.ltv[0], physical),
+        ("LTV2", 0.0 - grid.ltv[1], physical),
         ("LTM1_1", 1.0, "scale of the physical pixels"),
         ("LTM2_2", 1.0, "scale of the physical pixels"),
     ]

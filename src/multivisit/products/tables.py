@@ -111,7 +111,7 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     path : path
         The file.
     names : iterable of path
-        The products; folders are left out of their names.
+        The products, relative to the manifest's folder; absolute ones are named without folders.
 
     Returns
     -------
@@ -123,7 +123,8 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     ProductError
         If it cannot be written.
     """
-    lines = sorted({Path(name).name for name in names})
+    paths = [Path(name) for name in names]
+    lines = sorted({path.name if path.is_absolute() else path.as_posix() for path in paths})
     return write_text(path, "".join(f"{line}\n" for line in lines))
 
 

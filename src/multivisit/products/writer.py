@@ -9,9 +9,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from multivisit.atomic import atomic_path
-from multivisit.combine.mosaic import MosaicStatistics, MosaicSummary
-from multivisit.products.fits_stream import FitsStream
+from multivisit.combine.coverage import MosaicStatistics
+from multivisit.combine.records import MosaicSummary
+from multivisit.products.direct_file import DirectFile
+from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream
 from multivisit.products.header import (
     ProductDescription,
     primary_header,
@@ -26,11 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    import numpy as np
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from multivisit.combine.mosaic import ChipRecord, LayerMosaic
+    from multivisit.combine.records import ChipRecord, LayerMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.products.members import CombinedChip
@@ -158,8 +161,8 @@ class LayerWriter:
         """Make the temporary file and lay it out."""
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._stream = stack.enter_context(temporary.open("w+b"))
-            self._fits = FitsStream(self._stream, self._headers(self._describe(self._expected)))
+            file = stack.enter_context(DirectFile(temporary, LARGEST_PIECE))
+            self._fits = FitsStream(file, self._headers(self._describe(self._expected)))
             self._exit = stack.pop_all()
         return self
 
@@ -195,7 +198,7 @@ class LayerWriter:
         self._open.write_rows(_SCIENCE, science, first_row)
         self._open.write_rows(_WEIGHT, weight, first_row)
         if context is not None:
-            for plane, rows in enumerate(context.reshape(-1, *context.shape[-2:])):
+            for plane, rows in enumerate(context if context.ndim > 2 else context[np.newaxis]):
                 self._open.write_rows(_CONTEXT, rows, first_row, plane)
 
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:

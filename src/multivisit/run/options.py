@@ -90,6 +90,12 @@ class RunOptions:
     trim: bool = False
     """Size each layer by its own members, not by all exposures of the run."""
 
+    custom_parameters: Path | None = None
+    """Custom parameter file that is read: its section "parameters" takes the place of the defaults."""
+
+    written_parameters: Path | None = None
+    """Custom parameter file that is written: all parameters of all products and exposures."""
+
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 

@@ -129,5 +129,6 @@ def _names(result: LayerResult) -> list[str]:
     """Names of the files of a layer that was made."""
     if result.status != "made":
         return []
-    files = (result.product, result.preview, *result.catalogs, result.trailer)
-    return [path.name for path in files if path is not None]
+    layer_files = (result.product, result.preview, *result.catalogs, result.trailer)
+    files = [path.name for path in layer_files if path is not None]
+    return files + [f"{path.parent.name}/{path.name}" for path in result.diagnostics]

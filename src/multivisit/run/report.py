@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from multivisit.plan.parameters.usage import used_combination_values
 
 if TYPE_CHECKING:
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
     from multivisit.plan.vetting import Vetting
     from multivisit.run.options import RunOptions
     from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
@@ -176,6 +176,7 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "catalogs": [str(path) for path in layer.catalogs],
         "catalog_problem": layer.catalog_problem,
         "trailer": _text(layer.trailer),
+        "diagnostics": [str(path) for path in layer.diagnostics],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
         "exposures": layer.n_exposures,

@@ -11,6 +11,7 @@ from multivisit.run.options import ReturnCode, RunOptions
 if TYPE_CHECKING:
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters, ParameterSet
+    from multivisit.plan.parameters.custom_file import ProductParameters
     from multivisit.plan.vetting import Vetting
     from multivisit.sky.grid import OutputGrid
 
@@ -30,11 +31,16 @@ class PlannedLayer:
     grid: OutputGrid | None
     """The pixels it is combined on; None where no exposure lies in the sky cell."""
 
-    parameter_set: ParameterSet
-    """How it is combined, and how its sources are measured."""
+    products: tuple[ProductParameters, ...]
+    """Its parameters, and those of its members; the layer's own come first."""
 
     reason_left_alone: str = ""
     """Why nothing is made; empty for a layer that will be made."""
+
+    @property
+    def parameter_set(self) -> ParameterSet:
+        """How it is combined, and how its sources are measured."""
+        return self.products[0].parameters
 
     @property
     def parameters(self) -> CombinationParameters:
@@ -106,6 +112,9 @@ class LayerResult:
 
     trailer: Path | None = None
     """Its messages."""
+
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
 
     shape: tuple[int, int] | None = None
     """Rows and columns."""

@@ -15,6 +15,12 @@ from multivisit.errors import MultivisitError, NoViableDataError, ParameterError
 from multivisit.run.cataloguing import catalog_layer
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
+from multivisit.run.parameters import (
+    check_parameter_files,
+    parameter_history,
+    with_custom_parameters,
+    write_parameters,
+)
 from multivisit.run.progress import NoProgress, Progress
 from multivisit.run.records import prepare_folder, write_records, write_trailer
 from multivisit.run.report import chip_in_words, options_in_words
@@ -57,13 +63,14 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     PollerError, MissingFileError, SkyCellError
         The input itself cannot be used.
     ParameterError
-        The area or the prefix of a custom mosaic is impossible.
+        The custom parameter file cannot be used, or the area or the prefix of a custom mosaic is impossible.
     """
     from multivisit.plan.names import checked_prefix
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
-    rows = _input_rows(options.inputs)
+    check_parameter_files(options.custom_parameters, options.written_parameters)
+    rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
         rows,
@@ -81,7 +88,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
         return RunPlan(options, vetting, (), code, vetting.no_viable_reason, prefix)
     layers, vetting = _layers(vetting, options, prefix)
     grids = _Grids(vetting.custom, trim=options.trim)
-    planned = tuple(_plan_layer(layer, grids, options) for layer in layers)
+    planned = with_custom_parameters([_plan_layer(layer, grids, options) for layer in layers], options)
     if all(item.reason_left_alone for item in planned):
         message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
         return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message, prefix)
@@ -132,6 +139,9 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
             log.info("custom mosaic %s: %s", plan.prefix, plan.vetting.custom.description)
         if plan.message:
             log.error("%s", plan.message)
+        written = []
+        if options.written_parameters is not None and plan.layers:
+            written.append(write_parameters(options.written_parameters, plan.layers))
         results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
@@ -139,7 +149,7 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         message = plan.message
         files: list[Path] = []
         try:
-            files = write_records(options.output_folder, vetting, results, messages, plan.prefix)
+            files = written + write_records(options.output_folder, vetting, results, messages, plan.prefix)
         except ProductError as error:
             # What has been made is told all the same.
             log.error("%s", error)
@@ -147,15 +157,16 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
 
 
-def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
+def _input_rows(inputs: Path | tuple[Path, ...], folder: Path) -> Sequence[PollerRow | Path]:
     """Give the rows of a poller file, or the exposure files themselves."""
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import read_poller
 
     if isinstance(inputs, Path):
         return read_poller(inputs)
     if not inputs:
         raise NoViableDataError("no input: give a poller file or at least one exposure file")
-    return inputs
+    return [Path(name) for name in expand_associations(inputs, (folder,))]
 
 
 def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[Layer, ...], Vetting]:
@@ -177,8 +188,8 @@ def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[L
             f"output_file_prefix={prefix!r}: the mosaics of {len(cells)} sky cells ({', '.join(cells)}) "
             "would have the same names; choose one of the sky cells, or make a custom mosaic of all"
         )
-    is_custom = vetting.custom is not None
-    return tuple(replace(layer, prefix=prefix, is_custom=is_custom) for layer in layers), vetting
+    area = "" if vetting.custom is None else vetting.custom.description
+    return tuple(replace(layer, prefix=prefix, area=area) for layer in layers), vetting
 
 
 class _Grids:
@@ -225,6 +236,7 @@ class _Grids:
 
 def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
     """Choose a layer's grid and parameters, and whether there is anything to do."""
+    from multivisit.plan.parameter_products import layer_products
     from multivisit.plan.parameters import parameter_set
 
     grid = grids.of(layer)
@@ -240,14 +252,12 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
         published_conditions=options.published_conditions and mean_exposures is not None,
         mean_exposures=mean_exposures,
     )
-    if options.context:
-        parameters = parameters.replace(astrodrizzle=parameters.astrodrizzle.replace(context=True))
     reason = ""
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
     elif grid is None:
         reason = "none of its exposures lies in the area"
-    return PlannedLayer(layer, grid, parameters, reason)
+    return PlannedLayer(layer, grid, layer_products(layer, parameters), reason)
 
 
 def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
@@ -288,6 +298,9 @@ def _combine_and_write(
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
     for name, value in used_combination_values(item.parameters).items():
         log.info("parameter %s = %s", name, value)
+    history = parameter_history(item, options)
+    for line in history:
+        log.info("%s", line)
     exposures = [member.exposure for member in layer.members]
 
     label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
@@ -298,7 +311,7 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
-    made = make_mosaic(layer, grid, item.parameters, options, follow)
+    made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
     catalogs, problem = catalog_layer(item, made.product, options, follow)
     mosaic = made.summary
     for chip in mosaic.chips:
@@ -316,6 +329,7 @@ def _combine_and_write(
         preview=made.preview,
         catalogs=catalogs,
         catalog_problem=problem,
+        diagnostics=made.diagnostics,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
