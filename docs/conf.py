@@ -17,6 +17,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "command_reference",
+    "quality_limits",
     "parameter_reference",
 ]
 templates_path = ["_templates"]

@@ -174,12 +174,36 @@ def test_errors_are_json_where_json_was_asked_for(mvm):
     assert "nowhere_flt.fits" in err
 
 
-def test_quality_tests_asked_for_in_the_environment_are_refused(mvm, tiny_exposures, tmp_path, monkeypatch):
+def test_quality_tests_are_switched_on_by_option_and_by_environment(
+    mvm, tiny_exposures, tmp_path, monkeypatch
+):
+    exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
+    code, out, _ = mvm(
+        "run", *exposures, "-o", tmp_path / "one", "--quality-tests", "--no-previews", "--json"
+    )
+    assert code == 0
+    (layer,) = json.loads(out)["layers"]
+    assert layer["quality"] == "pass"
+    names = {Path(name).name.removeprefix(layer["name"]) for name in layer["quality_files"]}
+    assert {"_quality.json", "_mvm_wcsname.json"} <= names
     monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
-    code, _, err = mvm("run", *tiny_exposures, "-o", tmp_path / "out")
+    assert mvm("run", *exposures, "-o", tmp_path / "two", "--no-previews")[0] == 0
+    assert list((tmp_path / "two").glob("*_mvm_wcsname.json"))
+
+
+def test_the_report_of_a_folder_is_written_by_run_and_by_report(mvm, tiny_exposures, tmp_path):
+    exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
+    folder = tmp_path / "out"
+    code, out, _ = mvm("run", *exposures, "-o", folder, "--report")
+    assert code == 0
+    assert "report.html" in out
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    code, out, _ = mvm("report", folder, "-o", tmp_path / "page.html", "--json")
+    assert code == 0
+    assert json.loads(out)["bytes"] == (tmp_path / "page.html").stat().st_size
+    code, _, err = mvm("report", tmp_path / "nowhere")
     assert code == 1
-    assert "MVM_QUALITY_TESTING" in err
-    assert not (tmp_path / "out").exists()
+    assert "no such folder" in err
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:

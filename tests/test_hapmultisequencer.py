@@ -80,12 +80,11 @@ def test_what_is_not_offered_is_refused_and_said(poller, tmp_path, capsys, argum
     assert not (tmp_path / "out").exists()
 
 
-def test_quality_tests_asked_for_in_the_environment_are_refused_and_said(
-    poller, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
+def test_a_switch_for_quality_tests_that_is_neither_on_nor_off_is_said(poller, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MVM_QUALITY_TESTING", "maybe")
     assert run_mvm_processing(poller, output_folder=tmp_path / "out") == 1
     assert "MVM_QUALITY_TESTING" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("text", "code"), [("off", 55), ("false", 55), ("on", 0), ("maybe", 1)])

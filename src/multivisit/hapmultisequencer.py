@@ -13,7 +13,6 @@ from multivisit.run.options import (
     ReturnCode,
     RunOptions,
     environment_switch,
-    refuse_quality_testing,
 )
 
 if TYPE_CHECKING:
@@ -47,6 +46,7 @@ def run_mvm_processing(
     area: CustomArea | None = None,
     trim: bool = False,
     context: bool = False,
+    compress: bool = False,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> int:
@@ -96,6 +96,8 @@ def run_mvm_processing(
         Size each layer by its own members instead of by all exposures.
     context : bool
         Add a CTX extension to each product.
+    compress : bool
+        Tile-compress the products' images without loss (GZIP_2): smaller files that take longer to write.
     threads : int, optional
         Threads that combine a layer: one a core by default, 8 at most.
     memory : int or str, optional
@@ -119,7 +121,6 @@ def run_mvm_processing(
                 skip_gaia_alignment=skip_gaia_alignment,
                 phot_mode=phot_mode,
             )
-            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -133,9 +134,17 @@ def run_mvm_processing(
                 diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
+<<<<<<< HEAD
                 phot_mode=phot_mode,
                 custom_parameters=_as_path(input_custom_pars_file),
                 written_parameters=_as_path(output_custom_pars_file),
+=======
+                quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
+                compress=compress,
+                custom_parameters=_as_path(input_custom_pars_file),
+                written_parameters=_as_path(output_custom_pars_file),
+                phot_mode=phot_mode,
+>>>>>>> main
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,

@@ -15,6 +15,7 @@ from multivisit.cli.mosaic import mosaic
 from multivisit.cli.output import print_json
 from multivisit.cli.params import params
 from multivisit.cli.poller import poller
+from multivisit.cli.report import report
 from multivisit.cli.run import run
 from multivisit.cli.simulate import simulate
 from multivisit.errors import MultivisitError
@@ -59,7 +60,7 @@ def _main(
     """Take the options that come before a command."""
 
 
-for _command in (cells, poller, layers, run, mosaic, simulate):
+for _command in (cells, poller, layers, run, mosaic, report, simulate):
     app.command()(_command)
 app.add_typer(params)
 

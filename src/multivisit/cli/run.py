@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +46,10 @@ def options_of_run(
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
+    compress: Annotated[
+        bool,
+        typer.Option("--compress", help="Tile-compress the products without loss: smaller, but slower."),
+    ] = False,
     parameters: Annotated[
         Path | None,
         typer.Option("--parameters", help="Custom parameter file whose section 'parameters' is used."),
@@ -61,6 +64,17 @@ def options_of_run(
     catalogs: Annotated[
         str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
     ] = "both",
+    quality_tests: Annotated[
+        bool,
+        typer.Option(
+            "--quality-tests/--no-quality-tests",
+            envvar="MVM_QUALITY_TESTING",
+            help="Check offsets, PSF and outliers in the pixels too; write the published quality files.",
+        ),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html, one page about everything that was made.")
+    ] = False,
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -82,10 +96,9 @@ def options_of_run(
     """Give the options of a run; commands that make or plan mosaics have them all, or some of them."""
     import logging
 
-    from multivisit.run.options import PHOTOMETRY_MODES, refuse_quality_testing
+    from multivisit.run.options import PHOTOMETRY_MODES
     from multivisit.run.resources import parse_memory
 
-    refuse_quality_testing(os.environ)
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         fail(f"--log-level {log_level}: expected debug, info, warning, error or critical", 2)
@@ -103,10 +116,13 @@ def options_of_run(
         published_conditions=published_conditions,
         trim=trim,
         context=context,
+        compress=compress,
         custom_parameters=parameters,
         written_parameters=write_parameters,
         previews=previews,
         phot_mode=catalogs,
+        quality_tests=quality_tests,
+        report=report,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=min(level, logging.DEBUG) if diagnostics else level,

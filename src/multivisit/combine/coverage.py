@@ -55,6 +55,9 @@ class MosaicStatistics:
     median_weight: float
     """Median of the same (MEDWHT)."""
 
+    blank_fraction: float = 0.0
+    """Share of the observed pixels whose weight is 0."""
+
 
 @dataclass(frozen=True)
 class PixelRuns:
@@ -188,6 +191,10 @@ class ObservedWeights:
         """Give the mean weight."""
         return math.fsum(self._sums.values()) / int(self.segments.length.sum())
 
+    def blank_fraction(self) -> float:
+        """Give the share of weights that are 0."""
+        return int(self._upper[1 << (_HALF_BITS - 1)]) / int(self.segments.length.sum())
+
     def median(self, read_weight: Callable[[int, int], NDArray[np.float32]]) -> float:
         """Give the exact median weight.
 
@@ -271,6 +278,7 @@ def mosaic_statistics(
         median_exposures=_median_of_counted(number, length),
         mean_weight=weights.mean(),
         median_weight=weights.median(read_weight),
+        blank_fraction=weights.blank_fraction(),
     )
 
 

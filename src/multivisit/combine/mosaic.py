@@ -366,7 +366,7 @@ def combine_strips(
     )
     statistics = _statistics(layer, parameters, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
-    return MosaicSummary(records, statistics)
+    return MosaicSummary(records, statistics, layer.sky)
 
 
 class _Counting:

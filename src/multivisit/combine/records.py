@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from multivisit.combine.coverage import MosaicStatistics
+    from multivisit.combine.sky_levels import SkyLevels
 
 __all__ = ["ChipRecord", "LayerMosaic", "MosaicSummary"]
 
@@ -64,6 +65,9 @@ class MosaicSummary:
 
     statistics: MosaicStatistics
     """Statistics over the observed pixels."""
+
+    sky: SkyLevels | None = None
+    """Sky levels of the exposures; None where the sky is left alone."""
 
 
 @dataclass(frozen=True)

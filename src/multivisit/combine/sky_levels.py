@@ -98,6 +98,12 @@ class SkyLevels:
     measured: tuple[bool, ...]
     """Whether each exposure's level was measured; not without usable pixels or (`match`) without overlap."""
 
+    differences: tuple[LevelDifference, ...] = ()
+    """The differences that were matched."""
+
+    noise: float = 0.0
+    """Typical standard deviation of a pixel, electrons/s per square arcsec; 0 where nothing was matched."""
+
 
 def level_difference(
     first: SkyPatches, second: SkyPatches, numbers: tuple[int, int] = (0, 1)
@@ -350,14 +356,14 @@ class SkyMeter:
         if self._method == "globalmin":
             common = min(self._lowest.values(), default=0.0)
             return SkyLevels(np.full(n, common), (0,) * n, tuple(k in self._lowest for k in range(n)))
-        matched = self._match()
+        matched, differences, noise = self._match()
         levels = matched.levels
         if self._method == "globalmin+match":
             levels = levels + min((level - levels[k] for k, level in self._lowest.items()), default=0.0)
         sizes = [matched.groups.count(group) for group in matched.groups]
-        return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes))
+        return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes), tuple(differences), noise)
 
-    def _match(self) -> MatchedLevels:
+    def _match(self) -> tuple[MatchedLevels, list[LevelDifference], float]:
         numbers = sorted(self._patches)
         differences = [
             difference
@@ -378,7 +384,7 @@ class SkyMeter:
                 d.n_patches,
                 matched.levels[d.first] - matched.levels[d.second],
             )
-        return matched
+        return matched, differences, noise
 
 
 def _clipped_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float, int]:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ import numpy as np
 from multivisit.atomic import atomic_path
 from multivisit.combine.coverage import MosaicStatistics
 from multivisit.combine.records import MosaicSummary
+from multivisit.products.compress import compress_images
 from multivisit.products.direct_file import DirectFile
 from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream
 from multivisit.products.header import (
@@ -123,6 +125,10 @@ class LayerWriter:
         turns out too small or too large, the data are moved in the end.
     context_planes : int
         Number of planes of CTX; 0 for no CTX.
+    compress : bool
+        Whether the images are tile-compressed in the end.
+    threads : int
+        Threads that compress.
 
     Raises
     ------
@@ -142,6 +148,8 @@ class LayerWriter:
         history: Sequence[str] = (),
         s_region: str | None = None,
         written: datetime.date | None = None,
+        compress: bool = False,
+        threads: int = 1,
     ) -> None:
         self.path = Path(folder) / layer.product_filename
         self._layer = layer
@@ -156,11 +164,14 @@ class LayerWriter:
         self._exit = contextlib.ExitStack()
         self._fits: FitsStream | None = None
         self._finished = False
+        self._compress = compress
+        self._threads = threads
 
     def __enter__(self) -> Self:
         """Make the temporary file and lay it out."""
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
+            stack.push(partial(self._compress_file, temporary))
             file = stack.enter_context(DirectFile(temporary, LARGEST_PIECE))
             self._fits = FitsStream(file, self._headers(self._describe(self._expected)))
             self._exit = stack.pop_all()
@@ -176,6 +187,11 @@ class LayerWriter:
         if kind is None and not self._finished:
             self._exit.push(_raise_unfinished)
         return self._exit.__exit__(kind, error, traceback)
+
+    def _compress_file(self, temporary: Path, kind: object, error: object, traceback: object) -> None:
+        """Compress what has been written whole, before the file gets its name."""
+        if self._compress and kind is None:
+            compress_images(temporary, self._threads)
 
     def write_rows(
         self,

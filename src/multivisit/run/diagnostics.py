@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from multivisit.combine.mosaic import MosaicSummary, PreparedLayer
+    from multivisit.combine.mosaic import PreparedLayer
+    from multivisit.combine.records import MosaicSummary
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
 
@@ -211,7 +212,7 @@ def _write_sky(path: Path, summary: MosaicSummary) -> None:
     from astropy import units
     from astropy.table import Table
 
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
 
     names = [column.name for column in dataclasses.fields(ChipRecord)]
     table = Table({name: [getattr(chip, name) for chip in summary.chips] for name in names})

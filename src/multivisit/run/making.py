@@ -126,6 +126,8 @@ def make_mosaic(
         prepared.expected_records(),
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
         history=history,
+        compress=options.compress,
+        threads=threads,
     )
     preview = _preview_of(prepared) if options.previews else None
     with writer:

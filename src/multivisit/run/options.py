@@ -8,7 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multivisit.errors import NotOfferedError, ParameterError
+from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
     from multivisit.catalogs.making import PhotometryMode
@@ -20,7 +20,6 @@ __all__ = [
     "ReturnCode",
     "RunOptions",
     "environment_switch",
-    "refuse_quality_testing",
 ]
 
 PHOTOMETRY_MODES: tuple[PhotometryMode, ...] = ("both", "aperture", "segment", "none")
@@ -99,11 +98,20 @@ class RunOptions:
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
+    compress: bool = False
+    """Tile-compress the products' images without loss: smaller files that take longer to write."""
+
     previews: bool = True
     """Write a PNG preview beside each product."""
 
     phot_mode: PhotometryMode = "both"
     """Which source catalogs are written beside each product: aperture, segment, both or none."""
+
+    quality_tests: bool = False
+    """Read pixels again for the quality checks that need them, and write the published quality files."""
+
+    report: bool = False
+    """Write the report of the output folder, one HTML page, at the end."""
 
     threads: int | None = None
     """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""
@@ -151,23 +159,3 @@ def environment_switch(environment: Mapping[str, str], name: str, *, default: bo
     raise ParameterError(
         f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
     )
-
-
-def refuse_quality_testing(environment: Mapping[str, str]) -> None:
-    """Refuse the published quality tests, which this version does not have.
-
-    Parameters
-    ----------
-    environment : mapping of str
-        The environment.
-
-    Raises
-    ------
-    NotOfferedError
-        MVM_QUALITY_TESTING is on.
-    """
-    if environment_switch(environment, "MVM_QUALITY_TESTING", default=False):
-        raise NotOfferedError(
-            "this version of multivisit does not offer MVM_QUALITY_TESTING (quality tests). "
-            "Unset the variable to make the mosaics without them; nothing has been made."
-        )

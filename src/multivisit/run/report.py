@@ -176,6 +176,8 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "catalogs": [str(path) for path in layer.catalogs],
         "catalog_problem": layer.catalog_problem,
         "trailer": _text(layer.trailer),
+        "quality": layer.quality,
+        "quality_files": [str(path) for path in layer.quality_files],
         "diagnostics": [str(path) for path in layer.diagnostics],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
@@ -212,6 +214,8 @@ def result_as_text(result: RunResult) -> str:
             )
             if layer.catalog_problem:
                 lines.append(f"no catalogs {layer.name}: {layer.catalog_problem}")
+            if layer.quality in ("warn", "fail"):
+                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)

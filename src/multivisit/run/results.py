@@ -113,6 +113,12 @@ class LayerResult:
     trailer: Path | None = None
     """Its messages."""
 
+    quality: str = "not run"
+    """The worst verdict of its quality checks: pass, warn, fail or not run."""
+
+    quality_files: tuple[Path, ...] = ()
+    """The files of the quality checks."""
+
     diagnostics: tuple[Path, ...] = ()
     """Diagnostic files, where they were asked for."""
 

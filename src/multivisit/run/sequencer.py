@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from multivisit import __version__
 from multivisit.errors import MultivisitError, NoViableDataError, ParameterError, ProductError
 from multivisit.run.cataloguing import catalog_layer
+from multivisit.run.checking import QualityControl
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.parameters import (
@@ -142,7 +143,10 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         written = []
         if options.written_parameters is not None and plan.layers:
             written.append(write_parameters(options.written_parameters, plan.layers))
-        results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
+        control = QualityControl(options)
+        results = control.finish(
+            [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
+        )
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
@@ -150,6 +154,10 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         files: list[Path] = []
         try:
             files = written + write_records(options.output_folder, vetting, results, messages, plan.prefix)
+            if options.report:
+                from multivisit.quality.report import write_report
+
+                files.append(write_report(options.output_folder))
         except ProductError as error:
             # What has been made is told all the same.
             log.error("%s", error)
@@ -260,7 +268,9 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
     return PlannedLayer(layer, grid, layer_products(layer, parameters), reason)
 
 
-def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
+def _make_layer(
+    item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress, control: QualityControl
+) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
     folder = plan.options.output_folder
@@ -271,7 +281,7 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
         return replace(base, status="left alone", reason=item.reason_left_alone)
     with layer_messages(name):
         try:
-            result = _combine_and_write(item, item.grid, base, plan.options, progress)
+            result = _combine_and_write(item, item.grid, base, plan.options, progress, control)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -288,9 +298,14 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
 
 
 def _combine_and_write(
-    item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
+    item: PlannedLayer,
+    grid: OutputGrid,
+    base: LayerResult,
+    options: RunOptions,
+    progress: Progress,
+    control: QualityControl,
 ) -> LayerResult:
-    """Combine a layer's exposures and write its product and preview."""
+    """Combine a layer's exposures, write its product and preview, and check it."""
     from multivisit.plan.parameters import used_combination_values
     from multivisit.run.making import make_mosaic
 
@@ -311,6 +326,10 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
+<<<<<<< HEAD
+=======
+    started = time.perf_counter()
+>>>>>>> main
     made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
     catalogs, problem = catalog_layer(item, made.product, options, follow)
     mosaic = made.summary
@@ -323,13 +342,22 @@ def _combine_and_write(
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
     for filename in unused:
         log.warning("%s: no good pixel; it is not in the mosaic", filename)
+    quality = control.check(item, made, time.perf_counter() - started)
     return replace(
         base,
         product=made.product,
         preview=made.preview,
+<<<<<<< HEAD
         catalogs=catalogs,
         catalog_problem=problem,
         diagnostics=made.diagnostics,
+=======
+        quality=quality.verdict,
+        quality_files=quality.files,
+        diagnostics=made.diagnostics,
+        catalogs=catalogs,
+        catalog_problem=problem,
+>>>>>>> main
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
