@@ -134,17 +134,11 @@ def run_mvm_processing(
                 diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
-<<<<<<< HEAD
-                phot_mode=phot_mode,
-                custom_parameters=_as_path(input_custom_pars_file),
-                written_parameters=_as_path(output_custom_pars_file),
-=======
                 quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
                 compress=compress,
                 custom_parameters=_as_path(input_custom_pars_file),
                 written_parameters=_as_path(output_custom_pars_file),
                 phot_mode=phot_mode,
->>>>>>> main
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,

@@ -326,10 +326,7 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
-<<<<<<< HEAD
-=======
     started = time.perf_counter()
->>>>>>> main
     made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
     catalogs, problem = catalog_layer(item, made.product, options, follow)
     mosaic = made.summary
@@ -347,17 +344,11 @@ def _combine_and_write(
         base,
         product=made.product,
         preview=made.preview,
-<<<<<<< HEAD
-        catalogs=catalogs,
-        catalog_problem=problem,
-        diagnostics=made.diagnostics,
-=======
         quality=quality.verdict,
         quality_files=quality.files,
         diagnostics=made.diagnostics,
         catalogs=catalogs,
         catalog_problem=problem,
->>>>>>> main
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
