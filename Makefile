@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint docs format sanitize clean
+.PHONY: help demo test lint docs format sanitize benchmark clean
 
 help:
 	@echo "make demo    make mosaics of simulated and real exposures in demo-output/"
@@ -19,6 +19,7 @@ help:
 	@echo "make docs    build the documentation in docs/_build/html"
 	@echo "make format  put the code into the project's style"
 	@echo "make sanitize  run the tests of the drizzle kernel under address and undefined-behaviour sanitizers"
+	@echo "make benchmark  measure against drizzlepac and SWarp; half an hour, 14 GB of disk: see docs/benchmarks.rst"
 	@echo "make clean   remove .venv and everything that was built"
 
 demo: $(VENV)/demo.stamp
@@ -46,6 +47,13 @@ format: $(VENV)/test.stamp
 sanitize: $(VENV)/test.stamp
 	@tests/sanitize_kernel.sh $(CURDIR)/$(BIN)/python
 
+# Parts alone:  make benchmark PARTS="--only run,growth"
+PARTS ?=
+DRIZZLEPAC_VENV := .venv-drizzlepac
+
+benchmark: $(VENV)/bench.stamp $(DRIZZLEPAC_VENV)/made.stamp
+	@$(BIN)/python -m benchmarks --drizzlepac-python $(DRIZZLEPAC_VENV)/bin/python $(PARTS)
+
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "multivisit needs Python 3.11 or newer; '$(PYTHON)' is: $$($(PYTHON) --version 2>/dev/null || echo not found)." >&2; \
@@ -69,7 +77,19 @@ $(VENV)/test.stamp: pyproject.toml $(KERNEL) $(VENV)/made.stamp
 	@$(PIP) install --editable ".[test,lint,docs]"
 	@touch $@
 
+$(VENV)/bench.stamp: pyproject.toml $(KERNEL) $(VENV)/made.stamp
+	@echo "Installing multivisit and what its benchmarks need into $(VENV) (a minute or two) ..."
+	@$(PIP) install --editable ".[bench]"
+	@touch $@
+
+$(DRIZZLEPAC_VENV)/made.stamp:
+	@echo "Installing drizzlepac into $(DRIZZLEPAC_VENV) (some minutes) ..."
+	@rm -rf $(DRIZZLEPAC_VENV)
+	@$(PYTHON) -m venv $(DRIZZLEPAC_VENV)
+	@$(DRIZZLEPAC_VENV)/bin/python -m pip --quiet --disable-pip-version-check install drizzlepac==3.11.0
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo-output docs/_build docs/api build dist src/*.egg-info
+	rm -rf $(VENV) $(DRIZZLEPAC_VENV) benchmark-work demo-output docs/_build docs/api build dist src/*.egg-info
 	rm -f src/multivisit/combine/_kernel*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -4,7 +4,7 @@ drizzlepac is never a dependency: it lives in a virtual environment of its own::
 
     python3 -m venv /some/where/drizzlepac-env
     /some/where/drizzlepac-env/bin/pip install drizzlepac==3.11.0
-    python benchmarks/compare_drizzlepac.py --drizzlepac-python /some/where/drizzlepac-env/bin/python \
+    python -m benchmarks.compare_drizzlepac --drizzlepac-python /some/where/drizzlepac-env/bin/python \
         --field small --work /some/scratch/folder
 
 Both systems get copies of the same simulated exposures and the same poller file. The script prints, for each
@@ -19,9 +19,7 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +29,8 @@ from astropy.wcs import WCS
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from benchmarks.measuring import BenchmarkError, Sample, run_measured
+
 EDGE_PIXELS = 4
 WEIGHT_BIAS_LIMIT = 1e-5
 WEIGHT_TOLERANCE = 0.005
@@ -38,7 +38,7 @@ SCIENCE_NOISE_TOLERANCE = 0.05
 SCIENCE_FLUX_TOLERANCE = 0.02
 WANTED_FRACTION = 0.995
 
-_DRIZZLEPAC_PROGRAM = """
+DRIZZLEPAC_PROGRAM = """
 import sys
 from drizzlepac import hapmultisequencer
 sys.exit(int(hapmultisequencer.run_mvm_processing(sys.argv[1], skip_gaia_alignment=True)))
@@ -59,9 +59,7 @@ class SystemRun:
     """What one system did."""
 
     name: str
-    return_code: int
-    wall_seconds: float
-    peak_rss_mib: float
+    sample: Sample
     products: tuple[str, ...]
 
 
@@ -83,22 +81,12 @@ class LayerAgreement:
 
 
 def run_system(name: str, python: str, program: str, poller: Path, folder: Path) -> SystemRun:
-    """Run one system in its own folder and time it from outside."""
+    """Run one system in its own folder and measure it from outside."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MVM_")}
-    log_path = folder.parent / f"{folder.name}.log"
-    started = time.perf_counter()
-    with log_path.open("w") as log:
-        process = subprocess.Popen(
-            [python, "-c", program, poller.name],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
+    log = folder.parent / f"{folder.name}.log"
+    sample = run_measured([python, "-c", program, poller.name], folder, log, environment=environment)
     products = tuple(sorted(path.name for path in folder.glob("hst_skycell-*_dr[cz].fits")))
-    return SystemRun(name, os.waitstatus_to_exitcode(status), wall, usage.ru_maxrss / 1024, products)
+    return SystemRun(name, sample, products)
 
 
 def prepare_folder(folder: Path, exposures: list[Path], poller: Path) -> Path:
@@ -212,10 +200,11 @@ def print_report(runs: list[SystemRun], agreements: list[LayerAgreement], missin
     """Print the comparison as a table."""
     for run in runs:
         print(
-            f"{run.name:12s} return code {run.return_code}, {run.wall_seconds:7.1f} s wall, "
-            f"{run.peak_rss_mib:7.0f} MiB peak, {len(run.products)} products"
+            f"{run.name:12s} {run.sample.wall_seconds:7.1f} s wall, "
+            f"{run.sample.peak_rss_bytes / 2**20:7.0f} MiB peak, {len(run.products)} products"
         )
-    print(f"speed: {runs[0].wall_seconds / runs[1].wall_seconds:.1f} times drizzlepac (wall, same run)")
+    theirs, ours = (run.sample.wall_seconds for run in runs)
+    print(f"speed: {theirs / ours:.1f} times drizzlepac (wall, same run)")
     for name in missing:
         print(f"made by one system alone: {name}")
     for item in agreements:
@@ -263,12 +252,15 @@ def main() -> int:
     theirs_folder, ours_folder = work / "drizzlepac", work / "multivisit"
     theirs_poller = prepare_folder(theirs_folder, exposures, poller)
     ours_poller = prepare_folder(ours_folder, exposures, poller)
-    runs = [
-        run_system(
-            "drizzlepac", arguments.drizzlepac_python, _DRIZZLEPAC_PROGRAM, theirs_poller, theirs_folder
-        ),
-        run_system("multivisit", sys.executable, _OUR_PROGRAM, ours_poller, ours_folder),
-    ]
+    python = arguments.drizzlepac_python
+    try:
+        runs = [
+            run_system("drizzlepac", python, DRIZZLEPAC_PROGRAM, theirs_poller, theirs_folder),
+            run_system("multivisit", sys.executable, _OUR_PROGRAM, ours_poller, ours_folder),
+        ]
+    except BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
     common = sorted(set(runs[0].products) & set(runs[1].products))
     missing = sorted(set(runs[0].products) ^ set(runs[1].products))
     agreements = [
@@ -279,8 +271,7 @@ def main() -> int:
     if arguments.json:
         record = {"runs": [asdict(run) for run in runs], "layers": [asdict(item) for item in agreements]}
         arguments.json.write_text(json.dumps(record, indent=2) + "\n")
-    good = common and not missing and all(item.passed for item in agreements)
-    return 0 if good and all(run.return_code == 0 for run in runs) else 1
+    return 0 if common and not missing and all(item.passed for item in agreements) else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ extensions = [
     "sphinx.ext.autosummary",
     "numpydoc",
     "command_reference",
+    "quality_limits",
+    "parameter_reference",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]

@@ -174,12 +174,36 @@ def test_errors_are_json_where_json_was_asked_for(mvm):
     assert "nowhere_flt.fits" in err
 
 
-def test_quality_tests_asked_for_in_the_environment_are_refused(mvm, tiny_exposures, tmp_path, monkeypatch):
+def test_quality_tests_are_switched_on_by_option_and_by_environment(
+    mvm, tiny_exposures, tmp_path, monkeypatch
+):
+    exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
+    code, out, _ = mvm(
+        "run", *exposures, "-o", tmp_path / "one", "--quality-tests", "--no-previews", "--json"
+    )
+    assert code == 0
+    (layer,) = json.loads(out)["layers"]
+    assert layer["quality"] == "pass"
+    names = {Path(name).name.removeprefix(layer["name"]) for name in layer["quality_files"]}
+    assert {"_quality.json", "_mvm_wcsname.json"} <= names
     monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
-    code, _, err = mvm("run", *tiny_exposures, "-o", tmp_path / "out")
+    assert mvm("run", *exposures, "-o", tmp_path / "two", "--no-previews")[0] == 0
+    assert list((tmp_path / "two").glob("*_mvm_wcsname.json"))
+
+
+def test_the_report_of_a_folder_is_written_by_run_and_by_report(mvm, tiny_exposures, tmp_path):
+    exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
+    folder = tmp_path / "out"
+    code, out, _ = mvm("run", *exposures, "-o", folder, "--report")
+    assert code == 0
+    assert "report.html" in out
+    assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+    code, out, _ = mvm("report", folder, "-o", tmp_path / "page.html", "--json")
+    assert code == 0
+    assert json.loads(out)["bytes"] == (tmp_path / "page.html").stat().st_size
+    code, _, err = mvm("report", tmp_path / "nowhere")
     assert code == 1
-    assert "MVM_QUALITY_TESTING" in err
-    assert not (tmp_path / "out").exists()
+    assert "no such folder" in err
 
 
 def run_in_shell(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -227,3 +251,116 @@ def test_being_told_to_stop_leaves_nothing_half_written(tmp_path):
     assert all(
         path.suffix == ".fits" and not path.name.startswith(".") for path in (tmp_path / "out").iterdir()
     )
+
+
+@pytest.fixture(scope="session")
+def rotated_header(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("grid") / "rotated.hdr"
+    header = fits.Header()
+    for key, value in {
+        "NAXIS": 2,
+        "NAXIS1": 120,
+        "NAXIS2": 90,
+        "CTYPE1": "RA---TAN",
+        "CTYPE2": "DEC--TAN",
+        "CRVAL1": 180.2608,
+        "CRVAL2": 26.2404,
+        "CRPIX1": 60.5,
+        "CRPIX2": 45.5,
+        "CD1_1": -2e-5,
+        "CD1_2": 1e-5,
+        "CD2_1": 1e-5,
+        "CD2_2": 2e-5,
+    }.items():
+        header[key] = value
+    header.totextfile(path)
+    return path
+
+
+def test_a_mosaic_about_a_position(mvm, tiny_exposures, tmp_path):
+    code, out, err = mvm(
+        *("mosaic", *tiny_exposures, "-o", tmp_path, "--center", "12:01:02.6", "26:14:25.4"),
+        *("--size", "12x9arcsec", "--scale", "0.1", "--prefix", "mine", "--no-previews", "--json"),
+    )
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["custom_mosaic"]["prefix"] == "mine"
+    assert [(layer["name"], layer["columns"], layer["rows"]) for layer in result["layers"]] == [
+        ("mine_acs_wfc_f606w_all", 120, 90),
+        ("mine_wfc3_ir_f160w_all", 120, 90),
+    ]
+    assert (tmp_path / "mine_manifest.txt").is_file()
+
+
+def test_a_mosaic_of_a_region_and_on_another_images_grid(mvm, tiny_exposures, rotated_header, tmp_path):
+    region = tmp_path / "area.reg"
+    region.write_text('icrs\nbox(180.2608,26.2404,12",9",0)\n')
+    code, out, err = mvm("mosaic", *tiny_exposures, "-o", tmp_path / "a", "--region", region, "--json")
+    assert code == 0, err
+    sizes = {
+        layer["name"].split("_", 2)[-1]: (layer["columns"], layer["rows"])
+        for layer in json.loads(out)["layers"]
+    }
+    columns, rows = sizes["acs_wfc_f606w_all"]
+    assert 300 <= columns <= 302
+    assert 225 <= rows <= 227
+    code, out, err = mvm("mosaic", *tiny_exposures, "-o", tmp_path / "b", "--wcs", rotated_header, "--json")
+    assert code == 0, err
+    for layer in json.loads(out)["layers"]:
+        header = fits.getheader(layer["product"], "SCI")
+        assert (header["NAXIS1"], header["NAXIS2"], header["CD1_2"]) == (120, 90, 1e-5)
+
+
+def test_a_mosaic_of_everything_and_one_beside_everything(mvm, tiny_exposures, tmp_path):
+    code, out, _ = mvm("mosaic", tiny_exposures[0], "-o", tmp_path, "--json")
+    assert code == 0
+    assert json.loads(out)["custom_mosaic"]["cut_to_exposures"]
+    code, out, _ = mvm(
+        "mosaic", tiny_exposures[0], "-o", tmp_path / "no", "--center", "10", "-30", "--size", "9arcsec"
+    )
+    assert code == 65
+    assert "does not overlap the area" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--center", "1", "2"], 2, ["--size"]),
+        (["--size", "3arcsec"], 2, ["--center"]),
+        (["--center", "1", "2", "--size", "3arcsec", "--wcs", "a.fits"], 2, ["--center and --wcs"]),
+        (["--wcs", "HEADER", "--scale", "0.1"], 2, ["--scale"]),
+        (["--center", "1", "2", "--size", "3"], 1, ["unit"]),
+        (["--center", "1", "north", "--size", "3deg"], 1, ["declination"]),
+        (["--center", "1", "2", "--size", "30deg"], 1, ["450287"]),
+        (["--wcs", "none.fits"], 1, ["none.fits"]),
+        (["--region", "none.reg"], 1, ["none.reg"]),
+        (["--prefix", "a/b"], 1, ["output_file_prefix"]),
+    ],
+)
+def test_areas_that_make_no_sense_are_one_line(
+    mvm, tiny_exposures, tmp_path, rotated_header, arguments, code, words
+):
+    given = [str(rotated_header) if item == "HEADER" else item for item in arguments]
+    found, _, err = mvm("mosaic", tiny_exposures[0], "-o", tmp_path / "out", *given)
+    assert found == code
+    assert err.count("\n") == 1
+    assert all(word in err for word in words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_layers_says_that_files_are_broken_as_a_run_does(mvm, tiny_exposures, tmp_path):
+    broken = tmp_path / "isim0999q_flt.fits"
+    broken.write_bytes(tiny_exposures[0].read_bytes()[:20000])
+    code, out, _ = mvm("layers", tiny_exposures[0], broken, "--json")
+    assert code == 1
+    plan = json.loads(out)
+    assert plan["return_code"] == 1
+    assert len(plan["layers"]) >= 1
+
+
+def test_poller_tells_what_was_not_found(mvm, tiny_exposures, tmp_path):
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"{tiny_exposures[0]}\nisim0999q_flt.fits\n")
+    code, out, _ = mvm("poller", listing, "-o", tmp_path / "poller.out", "-s", CELL, "--json")
+    assert code == 0
+    assert json.loads(out)["missing"] == ["isim0999q_flt.fits"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 
 import pytest
+from astropy.io import fits
 
 from multivisit import hapmultisequencer
 from multivisit.hapmultisequencer import run_mvm_processing
@@ -67,14 +69,9 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
     ("arguments", "word"),
     [
         ({"skip_gaia_alignment": False}, "skip_gaia_alignment"),
-        ({"use_defaults_configs": False}, "use_defaults_configs"),
-        ({"input_custom_pars_file": "a.json"}, "input_custom_pars_file"),
-        ({"output_custom_pars_file": "a.json"}, "output_custom_pars_file"),
-        ({"phot_mode": "aperture"}, "phot_mode"),
-        ({"phot_mode": "segment"}, "phot_mode"),
+        ({"input_custom_pars_file": "nowhere.json"}, "nowhere.json"),
+        ({"input_custom_pars_file": "a.json", "output_custom_pars_file": "./a.json"}, "a.json is both"),
         ({"phot_mode": "everything"}, "phot_mode"),
-        ({"custom_limits": [0, 10, 0, 10]}, "custom_limits"),
-        ({"output_file_prefix": "mine"}, "output_file_prefix"),
     ],
 )
 def test_what_is_not_offered_is_refused_and_said(poller, tmp_path, capsys, arguments, word):
@@ -83,12 +80,11 @@ def test_what_is_not_offered_is_refused_and_said(poller, tmp_path, capsys, argum
     assert not (tmp_path / "out").exists()
 
 
-def test_quality_tests_asked_for_in_the_environment_are_refused_and_said(
-    poller, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
+def test_a_switch_for_quality_tests_that_is_neither_on_nor_off_is_said(poller, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MVM_QUALITY_TESTING", "maybe")
     assert run_mvm_processing(poller, output_folder=tmp_path / "out") == 1
     assert "MVM_QUALITY_TESTING" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("text", "code"), [("off", 55), ("false", 55), ("on", 0), ("maybe", 1)])
@@ -135,3 +131,35 @@ def test_the_module_offers_what_is_published():
 def test_nonsense_is_a_code_and_a_message_too(tmp_path, capsys, nonsense):
     assert run_mvm_processing(nonsense, output_folder=tmp_path / "out") == 1
     assert capsys.readouterr().out
+
+
+def test_a_custom_parameter_file_is_read_and_written(poller, tmp_path):
+    """Whatever `use_defaults_configs` says, the section "parameters" of a custom file is used."""
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    arguments = {"phot_mode": "none", "log_level": logging.ERROR}
+    assert (
+        run_mvm_processing(
+            poller, output_custom_pars_file=str(first), output_folder=tmp_path / "a", **arguments
+        )
+        == 0
+    )
+    content = json.loads(first.read_text())
+    name = f"hst_{CELL}_wfc3_ir_f160w_coarse-all"
+    assert content[name]["parameters"] == content[name]["default_values"]
+    assert f"{name}-isim0102" in content
+    content[name]["parameters"]["astrodrizzle"]["final_pixfrac"] = 0.5
+    first.write_text(json.dumps(content))
+    for use_defaults in (True, False):
+        assert (
+            run_mvm_processing(
+                poller,
+                use_defaults_configs=use_defaults,
+                input_custom_pars_file=str(first),
+                output_custom_pars_file=str(second),
+                output_folder=tmp_path / "b",
+                **arguments,
+            )
+            == 0
+        )
+        assert fits.getheader(tmp_path / "b" / f"{name}_drz.fits")["D001PIXF"] == 0.5
+        assert json.loads(second.read_text()) == content

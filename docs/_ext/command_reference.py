@@ -48,7 +48,7 @@ def parameter_lines(name: str, annotation: Any, default: Any) -> list[str]:
     flags = title(name, info, takes)
     if default is True:
         default = flags.partition(",")[0].strip("`")
-    notes = [] if default in (None, False, inspect.Parameter.empty) else [f"default: ``{default}``"]
+    notes = [] if default in (None, False, "", inspect.Parameter.empty) else [f"default: ``{default}``"]
     if info.envvar:
         notes.append(f"or the variable ``{info.envvar}``")
     text = " ".join((info.help or "").split()) + (f" ({'; '.join(notes)})" if notes else "")
@@ -64,19 +64,28 @@ def command_lines(callback: Callable[..., Any]) -> list[str]:
     return lines
 
 
+def named_callbacks(typer_app: Any, before: str = "") -> dict[str, Callable[..., Any]]:
+    """Give the functions of all commands by name; those of a group have its name before theirs."""
+    callbacks = {
+        before + (found.name or found.callback.__name__): found.callback
+        for found in typer_app.registered_commands
+        if found.callback
+    }
+    for group in typer_app.registered_groups:
+        callbacks |= named_callbacks(group.typer_instance, f"{before}{group.typer_instance.info.name} ")
+    return callbacks
+
+
 class CommandReference(Directive):
     """``.. mvm-command:: run`` describes the command ``mvm run``."""
 
     required_arguments = 1
+    final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         """Parse the description of the command in place."""
         wanted = self.arguments[0]
-        callbacks = {
-            (found.name or found.callback.__name__): found.callback
-            for found in app.registered_commands
-            if found.callback
-        }
+        callbacks = named_callbacks(app)
         if wanted not in callbacks:
             raise self.error(f"mvm has no command {wanted!r}")
         container = nodes.container()

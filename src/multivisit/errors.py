@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "CombineError",
     "ExposureError",
+    "InvalidParametersError",
     "MissingFileError",
     "MultivisitError",
     "NoViableDataError",
@@ -42,6 +45,28 @@ class PollerError(MultivisitError, ValueError):
 
 class ParameterError(MultivisitError, ValueError):
     """A parameter with an impossible name, type or value."""
+
+
+class InvalidParametersError(ParameterError):
+    """Parameters of one group, some of which have an impossible name, type or value.
+
+    Parameters
+    ----------
+    title : str
+        What the group is called.
+    problems : sequence of (tuple of str, str)
+        For each wrong one its path within the group and a sentence: what was found, what was expected.
+    """
+
+    def __init__(self, title: str, problems: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        super().__init__(title, problems)
+        self.title = title
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        """Give all problems in one line."""
+        sentences = [": ".join(filter(None, (".".join(path), text))) for path, text in self.problems]
+        return f"{self.title}: {'; '.join(sentences)}"
 
 
 class NotOfferedError(MultivisitError, NotImplementedError):

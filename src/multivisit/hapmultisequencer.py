@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
 from multivisit.run.options import (
+    PHOTOMETRY_MODES,
     ReturnCode,
     RunOptions,
     environment_switch,
-    refuse_quality_testing,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.catalogs.making import PhotometryMode
+    from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = ["run_mvm_processing"]
 
 log = logging.getLogger(__name__)
-
-_PHOTOMETRY_MODES = ("both", "aperture", "segment", "none")
 
 
 def run_mvm_processing(
@@ -34,7 +34,7 @@ def run_mvm_processing(
     use_defaults_configs: bool = True,
     input_custom_pars_file: str | None = None,
     output_custom_pars_file: str | None = None,
-    phot_mode: str = "both",
+    phot_mode: PhotometryMode = "both",
     custom_limits: Sequence[float] | None = None,
     output_file_prefix: str | None = None,
     log_level: int = logging.INFO,
@@ -43,8 +43,10 @@ def run_mvm_processing(
     layer_method: LayerMethod = "all",
     exp_limit: float | None = 2.0,
     published_conditions: bool = False,
+    area: CustomArea | None = None,
     trim: bool = False,
     context: bool = False,
+    compress: bool = False,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> int:
@@ -60,18 +62,24 @@ def run_mvm_processing(
     skip_gaia_alignment : bool
         Use the exposures' own WCS solutions. False asks for an alignment, which this version does not do.
     diagnostic_mode : bool
-        Keep debug messages in the trailer files.
+        Show and keep debug messages, and write footprints, depth maps, static masks, sky values and
+        parameters into a sub-folder beside the mosaics (`multivisit.run.diagnostics`).
     use_defaults_configs : bool
-        Use the default parameters. False asks for a custom parameter file, which this version does not read.
-    input_custom_pars_file, output_custom_pars_file : str, optional
-        Custom parameter files, which this version neither reads nor writes.
+        Without effect: the published files hold one value of each parameter, and of a custom file the section
+        "parameters" is used in any case.
+    input_custom_pars_file : str, optional
+        Custom parameter file that is read.
+    output_custom_pars_file : str, optional
+        File to which all parameters of all products and exposures are written.
     phot_mode : {'both', 'aperture', 'segment', 'none'}
-        Source catalogs. The default is not taken as a request; 'aperture' and 'segment' ask for catalogs,
-        which this version does not make.
+        Which source catalogs are made.
     custom_limits : sequence of four float, optional
-        Limits of a custom mosaic, which this version does not make.
+        Make a custom mosaic of this rectangle: least and greatest x, least and greatest y, in 0-based pixels
+        of 0.04 arcsec of the projection cell of the poller file's sky cells. It is cut to what the
+        exposures cover; limits beyond the projection cell's edge are no limits.
     output_file_prefix : str, optional
-        Prefix of a custom mosaic's files, which this version does not make.
+        Beginning of the names of all files. A custom mosaic without one is named by its projection cell and
+        its centre, ``hst_skycell-p<pppp>-ra<ddd>d<dddd>-dec<n|s><dd>d<dddd>``.
     log_level : int
         Lowest level of the messages on standard output; the trailer files hold at least INFO.
     output_folder : str or path-like, optional
@@ -82,10 +90,14 @@ def run_mvm_processing(
         'kmeans' splits only where the longest exposure is more than this times the shortest.
     published_conditions : bool
         Choose parameters by the mean number of exposures a pixel, as drizzlepac does.
+    area : CustomArea, optional
+        Make a custom mosaic of another area, see `multivisit.plan.custom_mosaic`; not with `custom_limits`.
     trim : bool
         Size each layer by its own members instead of by all exposures.
     context : bool
         Add a CTX extension to each product.
+    compress : bool
+        Tile-compress the products' images without loss (GZIP_2): smaller files that take longer to write.
     threads : int, optional
         Threads that combine a layer: one a core by default, 8 at most.
     memory : int or str, optional
@@ -107,14 +119,8 @@ def run_mvm_processing(
         try:
             _refuse_what_is_not_offered(
                 skip_gaia_alignment=skip_gaia_alignment,
-                use_defaults_configs=use_defaults_configs,
-                input_custom_pars_file=input_custom_pars_file,
-                output_custom_pars_file=output_custom_pars_file,
                 phot_mode=phot_mode,
-                custom_limits=custom_limits,
-                output_file_prefix=output_file_prefix,
             )
-            refuse_quality_testing(os.environ)
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -123,8 +129,16 @@ def run_mvm_processing(
                 include_small=environment_switch(os.environ, "MVM_INCLUDE_SMALL", default=True),
                 only_cte_corrected=environment_switch(os.environ, "MVM_ONLY_CTE", default=False),
                 published_conditions=published_conditions,
+                area=_area(custom_limits, area),
+                output_file_prefix=output_file_prefix,
+                diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
+                quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
+                compress=compress,
+                custom_parameters=_as_path(input_custom_pars_file),
+                written_parameters=_as_path(output_custom_pars_file),
+                phot_mode=phot_mode,
                 threads=threads,
                 memory=parse_memory(memory) if isinstance(memory, str) else memory,
                 log_level=log_level,
@@ -137,6 +151,11 @@ def run_mvm_processing(
             # The published contract is a return code, whatever happens.
             log.exception("multi-visit processing failed unexpectedly")
             return int(ReturnCode.ERROR)
+
+
+def _as_path(name: str | os.PathLike[str] | None) -> Path | None:
+    """Give a file that may not be asked for."""
+    return Path(name) if name is not None else None
 
 
 def _as_paths(
@@ -152,27 +171,27 @@ def _as_paths(
     )
 
 
+def _area(custom_limits: Sequence[float] | None, area: CustomArea | None) -> CustomArea | None:
+    """Give the area of a custom mosaic; as published, empty limits ask for none."""
+    from multivisit.plan.custom_mosaic import LimitsArea, checked_limits
+
+    if custom_limits is None or (isinstance(custom_limits, (list, tuple)) and not custom_limits):
+        return area
+    if area is not None:
+        raise ParameterError("custom_limits and area both say what is to be made: give one of them")
+    return LimitsArea(checked_limits(custom_limits))
+
+
 def _refuse_what_is_not_offered(
     *,
     skip_gaia_alignment: bool,
-    use_defaults_configs: bool,
-    input_custom_pars_file: str | None,
-    output_custom_pars_file: str | None,
     phot_mode: str,
-    custom_limits: Sequence[float] | None,
-    output_file_prefix: str | None,
 ) -> None:
     """Raise for a request that this version would otherwise have to ignore."""
-    if phot_mode not in _PHOTOMETRY_MODES:
-        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(_PHOTOMETRY_MODES)}")
+    if phot_mode not in PHOTOMETRY_MODES:
+        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}")
     refused = {
         "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
-        "use_defaults_configs=False (custom parameters)": not use_defaults_configs,
-        "input_custom_pars_file (custom parameters)": input_custom_pars_file is not None,
-        "output_custom_pars_file (custom parameters)": output_custom_pars_file is not None,
-        f"phot_mode={phot_mode!r} (source catalogs)": phot_mode in ("aperture", "segment"),
-        "custom_limits (custom mosaics)": custom_limits is not None,
-        "output_file_prefix (custom mosaics)": output_file_prefix is not None,
     }
     asked_for = [name for name, is_asked in refused.items() if is_asked]
     if asked_for:

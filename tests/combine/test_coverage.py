@@ -120,8 +120,8 @@ def test_statistics_are_those_of_planes(seed: int, n_chips: int, strips: int) ->
     pieces=st.integers(1, 4),
 )
 def test_medians_of_chunks_are_exact(values: Any, pieces: int) -> None:
-    upper = coverage._upper_histogram(values)
-    found = coverage._median_of_chunks(lambda: iter(np.array_split(values, pieces)), len(values), upper)
+    upper = np.bincount(coverage._ordered_bits(values) >> 16, minlength=1 << 16)
+    found = coverage._median_of_chunks(lambda: iter(np.array_split(values, pieces)), len(values), upper, {})
     middle = np.sort(values.astype(float))
     expected = 0.5 * (middle[(len(values) - 1) // 2] + middle[len(values) // 2])
     assert math.isclose(found, expected, rel_tol=1e-12, abs_tol=0.0) or found == expected == 0.0
@@ -160,6 +160,23 @@ def test_an_exposure_time_that_is_no_number_counts_as_0(unknown: float) -> None:
 def test_nothing_observed() -> None:
     nothing = statistics_of([], [], np.zeros((3, 4), np.float32), 100)
     assert nothing.observed_fraction == nothing.mean_exposures == nothing.median_weight == 0.0
+
+
+@given(seed=st.integers(0, 10_000), per_second=st.sampled_from([0.02, 0.1, 0.1004, 0.2, 1e-30, 1e30]))
+def test_the_median_is_the_same_where_it_was_expected(seed: int, per_second: float) -> None:
+    random = np.random.default_rng(seed)
+    weight = (1.0 + 0.1 * random.random((40, 30))).astype(np.float32)
+    square = polygon_runs(np.array([2.0, 25.0, 25.0, 2.0]), np.array([1.5, 1.5, 36.5, 36.5]), weight.shape)
+    weights = ObservedWeights([square], [10.0], 30, per_second)
+    weights.add_rows(0, weight)
+    reads: list[int] = []
+
+    def read(first: int, last: int) -> NDArray[np.float32]:
+        reads.append(first)
+        return weight[first:last]
+
+    assert weights.median(read) == np.median(weight[mask_of(square, weight.shape) > 0].astype(float))
+    assert bool(reads) == (per_second not in (0.1, 0.1004))
 
 
 @given(seed=st.integers(0, 10_000), strips=st.integers(1, 9))

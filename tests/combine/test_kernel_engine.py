@@ -248,6 +248,6 @@ def test_variances_are_those_of_drizzle(kernel: str) -> None:
 
 def test_memory_depends_on_the_engine() -> None:
     shape = (1000, 2000)
-    assert engine_memory(shape, 4096, 0) == 16 * 2_000_000
-    assert engine_memory(shape, 4096, 2, variance=True) == 32 * 2_000_000
+    assert engine_memory(shape, 4096, 0) == 8 * 2_000_000
+    assert engine_memory(shape, 4096, 2, variance=True) == 24 * 2_000_000
     assert engine_memory(shape, 4096, 0, kernel="gaussian") == 8 * 2_000_000 + 260 * 80 * 4096

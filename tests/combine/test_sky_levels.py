@@ -74,6 +74,20 @@ def meter_of(method: str, n: int, **statistic: Any) -> SkyMeter:
     return SkyMeter(method, SkyStatistic(**statistic), n, OUTPUT_SCALE, SPACING)
 
 
+def add_chip(
+    meter: SkyMeter,
+    number: int,
+    image: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    pixel_map: Any,
+    scale: float,
+    unit: float = 1.0,
+) -> None:
+    usable = np.empty(image.shape, dtype=np.bool_)
+    meter.usable_test(0, unit).mark(image, (~good).astype(">i2"), usable)
+    meter.add(number, meter.measure(image, usable, pixel_map, scale))
+
+
 NOISES = (0.05, 0.05, 0.02, 0.1)
 LEVELS = (0.10, 0.03, 0.20, 0.05)
 
@@ -102,7 +116,7 @@ def test_relative_levels_are_right_to_a_hundredth_of_the_noise(
         random = np.random.default_rng(50 + k)
         hit = random.random(shape) < rays
         image[hit] += NOISES[k] * 10 ** random.uniform(0.0, 2.0, np.count_nonzero(hit)).astype(np.float32)
-        meter.add_chip(k, image, good_pixels(shape, k), pixel_map, SCALE)
+        add_chip(meter, k, image, good_pixels(shape, k), pixel_map, SCALE)
     found = meter.levels()
     assert found.groups == (0, 0, 0, 0)
     assert found.measured == (True,) * 4
@@ -120,7 +134,7 @@ def test_a_slope_does_not_bias_aligned_exposures(plane_map: Any) -> None:
     for k, offset in enumerate(((300.0, 300.0), (302.9, 297.4))):
         pixel_map = plane_map((320, 320), RATIO, 0.0, offset)
         image = observe(field, pixel_map, LEVELS[k], 1e-9, k)
-        meter.add_chip(k, image, np.ones(image.shape, bool), pixel_map, SCALE)
+        add_chip(meter, k, image, np.ones(image.shape, bool), pixel_map, SCALE)
     levels = meter.levels().brightness * AREA
     assert levels[0] - levels[1] == pytest.approx(0.07, abs=2e-5)
 
@@ -131,7 +145,7 @@ def test_without_noise_the_levels_are_exact(plane_map: Any) -> None:
     for k, (angle, offset) in enumerate(((0.0, (10.0, 10.0)), (0.3, (150.0, 10.0)), (1.2, (500.0, 30.0)))):
         pixel_map = plane_map((320, 320), RATIO, angle, offset, 0.02)
         image = (field.image(pixel_map) + LEVELS[k]).astype(np.float32)
-        meter.add_chip(k, image, np.ones(image.shape, bool), pixel_map, SCALE)
+        add_chip(meter, k, image, np.ones(image.shape, bool), pixel_map, SCALE)
     np.testing.assert_allclose(meter.levels().brightness * AREA, [0.07, 0.0, 0.17], atol=1e-6)
 
 
@@ -144,7 +158,7 @@ def test_exposures_without_common_sky_form_groups(plane_map: Any) -> None:
     for k, (offset, level) in enumerate(zip(offsets, levels, strict=True)):
         pixel_map = plane_map((200, 240), RATIO, 0.1 * k, offset)
         good = np.full((200, 240), k != 5)
-        meter.add_chip(k, observe(field, pixel_map, level, 0.01, k), good, pixel_map, SCALE)
+        add_chip(meter, k, observe(field, pixel_map, level, 0.01, k), good, pixel_map, SCALE)
     found = meter.levels()
     assert found.groups == (0, 0, 1, 1, 2, 3)
     assert found.measured == (True, True, True, True, False, False)
@@ -157,7 +171,7 @@ def test_one_exposure(plane_map: Any, method: str, masked: bool) -> None:
     meter = meter_of(method, 1)
     pixel_map = plane_map((80, 80), RATIO)
     image = observe(Field(np.empty((0, 4))), pixel_map, 0.4, 0.01, 1)
-    meter.add_chip(0, image, np.full(image.shape, not masked), pixel_map, SCALE)
+    add_chip(meter, 0, image, np.full(image.shape, not masked), pixel_map, SCALE)
     level = 0.0 if masked or method == "match" else 0.4
     assert meter.levels().brightness[0] * AREA == pytest.approx(level, abs=1e-3)
     assert meter.levels().measured == ((not masked and "match" not in method),)
@@ -173,7 +187,7 @@ def test_a_thin_overlap_still_matches(plane_map: Any) -> None:
     for k, offset in enumerate(((0.0, 0.0), (0.0, 395.0 * RATIO))):
         pixel_map = plane_map((400, 400), RATIO, 0.0, offset)
         image = observe(Field(np.empty((0, 4))), pixel_map, LEVELS[k], 0.01, k)
-        meter.add_chip(k, image, np.ones(image.shape, bool), pixel_map, SCALE)
+        add_chip(meter, k, image, np.ones(image.shape, bool), pixel_map, SCALE)
     found = meter.levels()
     assert found.measured == (True, True)
     # 400 x 5 pixels, not all of weight 1: 0.01 * sqrt(2 / 1000), times 4.
@@ -196,7 +210,7 @@ def test_the_methods_differ_as_published(plane_map: Any, method: str, expected: 
             # The first chip is brighter by some nebula: an exposure has the sky of its darkest chip.
             pixel_map = plane_map((300, 300), RATIO, 0.1 * k, (30.0 * k, 500.0 * chip))
             image = observe(Field(np.empty((0, 4))), pixel_map, level + excess, 0.01, 10 * k + chip)
-            meter.add_chip(k, image, good_pixels(image.shape, k), pixel_map, SCALE)
+            add_chip(meter, k, image, good_pixels(image.shape, k), pixel_map, SCALE)
     np.testing.assert_allclose(meter.levels().brightness * AREA, expected, atol=5e-4)
 
 
@@ -209,7 +223,7 @@ def test_chips_of_different_pixel_scales_share_a_surface_brightness(plane_map: A
             for scale, offset in ((0.05, 0.0), (0.1, 600.0)):
                 pixel_map = plane_map((300, 300), scale / 0.04, 0.1 * k, (offset, 20.0))
                 image = observe(Field(np.empty((0, 4))), pixel_map, level * (scale / 0.05) ** 2, 0.01, k)
-                meter.add_chip(k, image, np.ones(image.shape, bool), pixel_map, scale)
+                add_chip(meter, k, image, np.ones(image.shape, bool), pixel_map, scale)
         np.testing.assert_allclose(meter.levels().brightness * AREA, expected, atol=5e-4)
 
 
@@ -221,9 +235,16 @@ def test_limits_count_in_the_units_of_the_file(plane_map: Any) -> None:
     levels = []
     for unit in (0.01, 1.0):
         meter = meter_of("localmin", 1, lower=30.0)
-        meter.add_chip(0, image, np.ones(image.shape, bool), pixel_map, SCALE, unit)
+        add_chip(meter, 0, image, np.ones(image.shape, bool), pixel_map, SCALE, unit)
         levels.append(float(meter.levels().brightness[0]) * AREA)
     assert levels == [pytest.approx(0.4, abs=1e-3), 0.0]
+
+
+def test_values_beyond_the_limits_and_no_numbers_are_not_used() -> None:
+    values = np.array([np.nan, -2.0, 0.0, 3.0, np.inf], dtype=np.float32)
+    usable = np.empty(5, dtype=np.bool_)
+    meter_of("match", 1, lower=-1.0, upper=2.0).usable_test(0).mark(values, np.zeros(5, ">i2"), usable)
+    assert usable.tolist() == [False, False, True, False, False]
 
 
 def test_unknown_methods_and_statistics_are_refused() -> None:
@@ -257,8 +278,6 @@ def test_statistics_of_nothing_and_of_constants() -> None:
     assert SkyStatistic().measure(np.empty(0, np.float32)) is None
     for statistic in ("median", "mean", "mode"):
         assert SkyStatistic(statistic).measure(np.full(9, 0.1, np.float32)) == pytest.approx(0.1)
-    usable = SkyStatistic(lower=-1.0, upper=2.0).usable(np.array([np.nan, -2.0, 0.0, 3.0, np.inf]))
-    assert usable.tolist() == [False, False, True, False, False]
 
 
 @given(

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multivisit.combine import mosaic as mosaic_module
-from multivisit.combine import strips, sweep
-from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, ChipPixels
+from multivisit.combine import strips, survey, sweep
+from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, ChipPixels, WeightPlane
 from multivisit.combine.mosaic import combine_layer, combine_strips, prepare_layer
 from multivisit.combine.strips import ChipReach, lay_out_strips, strip_height
 from multivisit.errors import CombineError, ParameterError
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from multivisit.combine.mosaic import LayerMosaic
-    from multivisit.exposures.model import Exposure
+    from multivisit.combine.chip_reader import RawChip
+    from multivisit.combine.records import LayerMosaic
+    from multivisit.exposures.model import Chip, Exposure
     from multivisit.sky.grid import OutputGrid
 
     WriteExposure = Callable[..., Path]
@@ -105,23 +105,21 @@ def test_strips_are_one_window(
 def test_chips_are_read_once_where_memory_holds_them_and_again_where_not(
     exposures: list[Exposure], small_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer = prepare_layer(exposures, small_grid(), PARAMETERS)
-    plan = layer.sweep_plan(PARAMETERS)
-    reads: list[int] = []
-    really_load = mosaic_module._load_chip
+    plan = prepare_layer(exposures, small_grid(), PARAMETERS).sweep_plan(PARAMETERS)
+    reads: list[str] = []
+    really_read = survey.read_chip
 
-    def load(layer: Any, number: int, parameters: Any) -> ChipPixels:
-        reads.append(number)
-        return really_load(layer, number, parameters)
+    def read(chip: Chip, *options: Any) -> RawChip:
+        reads.append(chip.rootname)
+        return really_read(chip, *options)
 
-    monkeypatch.setattr(mosaic_module, "_load_chip", load)
-    for memory, least_reads in ((None, 5), (plan.least_memory(), 6)):
+    monkeypatch.setattr(survey, "read_chip", read)
+    for memory, threads in ((None, 1), (None, 3), (plan.least_memory(), 1)):
         reads.clear()
-        combine_layer(exposures, small_grid(), PARAMETERS, memory=memory)
-        assert sorted(set(reads)) == [0, 1, 2, 3, 4]
-        assert len(reads) >= least_reads
-        if memory is None:
-            assert len(reads) == 5
+        combine_layer(exposures, small_grid(), PARAMETERS, memory=memory, threads=threads)
+        assert set(reads) == {exposure.rootname for exposure in exposures}
+        # Where memory holds one chip, the others are read again for the first strip that needs them.
+        assert len(reads) == 5 if memory is None else len(reads) > 9
 
 
 @pytest.mark.usefixtures("low_strips")
@@ -187,7 +185,9 @@ def test_an_interrupt_of_the_caller_stops_all_threads(
 def test_a_chip_that_cannot_be_read_is_named_by_any_thread(
     exposures: list[Exposure], small_grid: MakeGrid
 ) -> None:
-    layer = prepare_layer(exposures, small_grid(), PARAMETERS)
+    # Nothing is kept of what the survey reads.
+    memory = prepare_layer(exposures, small_grid(), PARAMETERS).sweep_plan(PARAMETERS).least_memory()
+    layer = prepare_layer(exposures, small_grid(), PARAMETERS, memory=memory)
     exposures[2].path.unlink()
     with pytest.raises(CombineError, match=r"jstr21xxq_flc\.fits\[SCI,1\]"):
         combine_strips(layer, PARAMETERS, Rows(-1, ValueError), threads=3)
@@ -207,7 +207,7 @@ def test_a_chip_without_a_good_pixel_changes_nothing(
 
 
 def pixels_of(n: int) -> ChipPixels:
-    return ChipPixels(np.full((n, 1), 1.0, np.float32), np.ones((n, 1), bool), 2.0, 0)
+    return ChipPixels(np.full((n, 1), 1.0, np.float32), np.ones((n, 1), bool), 2.0, n, 0)
 
 
 def test_the_cache_keeps_what_fits_and_drops_what_is_not_needed() -> None:
@@ -223,12 +223,20 @@ def test_the_cache_keeps_what_fits_and_drops_what_is_not_needed() -> None:
     for strip in range(3):
         for number in range(4):
             with cache.borrow(number, strip) as pixels:
-                assert pixels.weights(slice(2, 4)).sum() == 4.0
+                assert pixels.weight == 2.0
                 assert cache._used() <= memory
     # At best two chips stay from strip to strip: 4 reads in the first, 2 in each of the others.
     assert loads[:4] == [0, 1, 2, 3]
     assert len(loads) <= 4 + 2 * 2
     assert cache._used() == 0
+
+
+def test_weights_are_those_of_the_rows_asked_for_alone() -> None:
+    plane = WeightPlane(40)
+    for rows in (slice(2, 4), slice(0, 3), slice(7, 10)):
+        weights = plane.of(pixels_of(10), rows)
+        assert weights.sum() == weights[rows].sum() == 2.0 * (rows.stop - rows.start)
+    assert plane.of(pixels_of(30), slice(5, 6)).sum() == 2.0
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 400))

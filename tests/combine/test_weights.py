@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from multivisit.combine.weights import (
+    PixelTest,
     StaticMasks,
-    blank_unweighted,
-    exposure_weights,
-    good_pixel_mask,
     histogram_mode,
     static_limit,
     weight_per_pixel,
 )
 from multivisit.errors import ParameterError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 SIGNATURE = ("acs", "wfc", (200, 300), 1)
+
+
+def good_pixels(flags: NDArray[Any], bits: int | None, science: NDArray[np.float32]) -> NDArray[np.bool_]:
+    good = np.empty(flags.shape, dtype=np.bool_)
+    assert PixelTest(bits).mark(science, flags.astype(">i2"), good) == np.count_nonzero(good)
+    return good
 
 
 @pytest.mark.parametrize(
@@ -28,21 +36,23 @@ SIGNATURE = ("acs", "wfc", (200, 300), 1)
 )
 def test_a_pixel_is_bad_when_it_has_a_flag_that_is_not_good(bits: int, good: list[int]) -> None:
     flags = np.array([0, 16, 64, 80, 4096, 4112, -32768], dtype=np.int32)
-    assert flags[good_pixel_mask(flags, bits)].tolist() == good
+    assert flags[good_pixels(flags, bits, np.zeros(7, np.float32))].tolist() == good
+    assert PixelTest(bits).passes_all_flags == (len(good) == 7)
 
 
 def test_flags_do_not_matter_without_bits() -> None:
-    assert good_pixel_mask(np.array([0, 4096, -1], dtype=np.int32), None).all()
+    flags = np.array([0, 4096, -1], dtype=np.int32)
+    assert good_pixels(flags, None, np.zeros(3, np.float32)).all()
 
 
 def test_what_is_no_number_is_bad() -> None:
     science = np.array([1.0, np.nan, np.inf, -np.inf, 0.0], dtype=np.float32)
-    assert good_pixel_mask(np.zeros(5, np.int32), 0, science).tolist() == [True, False, False, False, True]
+    assert good_pixels(np.zeros(5, np.int32), 0, science).tolist() == [True, False, False, False, True]
 
 
 def test_what_no_pixel_can_be_is_bad() -> None:
     science = np.array([1e38, -1e38, 1e20, -1e20, 1e19, -1e6], dtype=np.float32)
-    good = good_pixel_mask(np.zeros(6, np.int32), None, science)
+    good = good_pixels(np.zeros(6, np.int32), None, science)
     assert good.tolist() == [False, False, False, False, True, True]
 
 
@@ -51,21 +61,12 @@ def test_what_no_pixel_can_be_is_bad() -> None:
 )
 def test_weights_come_from_exposure_times(scale: str | float | None, weight: float) -> None:
     assert weight_per_pixel(350.0, scale) == weight
-    planes = exposure_weights(np.array([True, False]), weight_per_pixel(350.0, scale))
-    assert planes.dtype == np.float32
-    assert planes.tolist() == [weight, 0.0]
 
 
 @pytest.mark.parametrize("scale", ["expcube", -1.0, 0.0, math.nan])
 def test_impossible_weight_scales_are_refused(scale: str | float) -> None:
     with pytest.raises(ParameterError, match="final_wt_scl"):
         weight_per_pixel(350.0, scale)
-
-
-def test_unweighted_pixels_are_blanked() -> None:
-    science = np.array([np.nan, 2.0, np.inf], dtype=np.float32)
-    assert blank_unweighted(science, np.array([0, 1, 0], np.float32)) is science
-    assert science.tolist() == [0.0, 2.0, 0.0]
 
 
 def test_the_mode_is_the_peak_of_a_skewed_distribution() -> None:
@@ -104,12 +105,10 @@ def test_static_masks_are_shared_by_the_exposures_of_a_chip() -> None:
         science[9, 9] = -5.0
         low = masks.add(SIGNATURE, science, good)
         assert np.argwhere(low).tolist() == [list(pixel)]
-    left = good.copy()
-    assert masks.apply(SIGNATURE, left) == 2
-    assert np.argwhere(good & ~left).tolist() == [[3, 4], [100, 200]]
-    other_chip = good.copy()
-    assert masks.apply((*SIGNATURE[:3], 2), other_chip) == 0
-    assert np.array_equal(other_chip, good)
+    mask = masks.mask(SIGNATURE)
+    assert mask is not None
+    assert np.argwhere(mask).tolist() == [[3, 4], [100, 200]]
+    assert masks.mask((*SIGNATURE[:3], 2)) is None
 
 
 def test_dark_sky_is_not_taken_for_bad_pixels(caplog: pytest.LogCaptureFixture) -> None:
@@ -120,5 +119,4 @@ def test_dark_sky_is_not_taken_for_bad_pixels(caplog: pytest.LogCaptureFixture) 
     with caplog.at_level(logging.WARNING):
         assert not masks.add(SIGNATURE, science, np.ones(science.shape, dtype=bool)).any()
     assert "sky, not bad pixels" in caplog.text
-    left = np.ones(science.shape, dtype=bool)
-    assert masks.apply(SIGNATURE, left) == 0
+    assert masks.mask(SIGNATURE) is None

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from astropy.io import fits
+from regions import Regions
 
 from multivisit.haputils import cell_utils
 from multivisit.sky import cells
@@ -66,18 +69,32 @@ def write_exposure(path: Path) -> Path:
     return path
 
 
-def test_get_and_interpret_sky_cells(tmp_path: Path) -> None:
+def test_get_and_interpret_sky_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
     names = ["ib0001aaq_flt.fits", "ib0002aaq_flt.fits"]
     for name in names:
         write_exposure(tmp_path / name)
-    sky_cells = cell_utils.get_sky_cells(names, input_path=str(tmp_path), diagnostic_mode=True)
+    with monkeypatch.context() as context:
+        context.chdir(tmp_path / "work")
+        sky_cells = cell_utils.get_sky_cells(names, input_path=str(tmp_path), diagnostic_mode=True)
     assert list(sky_cells) == ["skycell-p1889x08y19", "skycell-p1970x16y02"]
     assert all(cell.members == names for cell in sky_cells.values())
     of_files = cell_utils.interpret_scells(sky_cells)
     assert of_files == {
         name: {**sky_cells, "id": "skycell-p1889x08y19;skycell-p1970x16y02"} for name in names
     }
-    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "work"]
+    written = tmp_path / "work" / "sky_cells_diagnostics"
+    found = json.loads((written / "sky_cells.json").read_text())
+    assert found["sky_cells"] == dict.fromkeys(sky_cells, names)
+    of_cell = found["outlines"][0]
+    assert of_cell["name"] == "skycell-p1889x08y19"
+    np.testing.assert_allclose(of_cell["ra_dec"], sky_cells[of_cell["name"]].wcs.calc_footprint(), atol=1e-8)
+    regions = Regions.read(written / "sky_cells.reg", format="ds9")
+    assert len(regions) == 4
+    np.testing.assert_allclose(
+        regions[0].vertices.ra.deg, sky_cells[of_cell["name"]].wcs.calc_footprint()[:, 0], atol=1e-7
+    )
 
 
 def test_interpreting_nothing_gives_nothing() -> None:

@@ -1,11 +1,9 @@
-"""The default parameters against the published parameter files, and the checks of single values."""
+"""The choice of conditions, and the checks of single values."""
 
 from __future__ import annotations
 
 import json
-import os
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,75 +18,29 @@ from multivisit.plan.parameters import (
     parse_good_bits,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def published() -> Path:
-    """The folder of the published parameter files, which are not part of the project."""
-    named = os.environ.get("MULTIVISIT_REFERENCE")
-    reference = Path(named) if named else REPOSITORY.parent / "shared" / "reference"
-    folder = reference / "hap_pars" / "mvm_parameters"
-    if not folder.is_dir():
-        pytest.skip(f"no published parameter files in {folder}: name their folder in MULTIVISIT_REFERENCE")
-    return folder
-
-
-def flattened(section: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in section.items():
-        flat.update(flattened(value) if isinstance(value, dict) else {name: value})
-    return flat
-
-
-def merged(folder: Path, detector: str, conditions: list[str]) -> dict[str, Any]:
-    """The files of all the conditions that apply, later ones win."""
-    index = json.loads((folder / f"{detector}_index.json").read_text())["astrodrizzle"]
-    values: dict[str, Any] = {}
-    for condition in conditions:
-        values.update(flattened(json.loads((folder / index[condition]).read_text())))
-    return values
-
-
 CASES = [
-    ("acs_wfc", "f775w", 1, "any_n1"),
-    ("acs_wfc", "f775w", 2, "acs_wfc_any_n2"),
-    ("acs_wfc", "f775w", 30, "acs_wfc_any_n2"),
-    ("acs_hrc", "f606w", 1, "any_n1"),
-    ("acs_hrc", "f606w", 2, "acs_hrc_any_n2"),
-    ("acs_sbc", "f150lp", 1, "any_n1"),
-    ("acs_sbc", "f115lp", 1, "any_n1"),
-    ("acs_sbc", "f150lp", 2, "acs_sbc_any_n2"),
-    ("acs_sbc", "f115lp", 2, "acs_sbc_blue_n2"),
-    ("acs_sbc", "f122m", 5, "acs_sbc_blue_n2"),
-    ("acs_sbc", "f122m", 6, "acs_sbc_blue_n6"),
-    ("wfc3_uvis", "f606w", 1, "any_n1"),
-    ("wfc3_uvis", "f606w", 2, "wfc3_uvis_any_post_n2"),
-    ("wfc3_ir", "f160w", 1, "any_n1"),
-    ("wfc3_ir", "f160w", 2, "wfc3_ir_any_n2"),
-    ("wfpc2_pc", "f606w", 1, "any_n1"),
-    ("wfpc2_pc", "f606w", 2, "wfpc2_pc_any_n2"),
+    ("acs_wfc", "f775w", 1),
+    ("acs_wfc", "f775w", 2),
+    ("acs_wfc", "f775w", 30),
+    ("acs_hrc", "f606w", 1),
+    ("acs_hrc", "f606w", 2),
+    ("acs_sbc", "f150lp", 1),
+    ("acs_sbc", "f115lp", 1),
+    ("acs_sbc", "f150lp", 2),
+    ("acs_sbc", "f115lp", 2),
+    ("acs_sbc", "f122m", 5),
+    ("acs_sbc", "f122m", 6),
+    ("wfc3_uvis", "f606w", 1),
+    ("wfc3_uvis", "f606w", 2),
+    ("wfc3_ir", "f160w", 1),
+    ("wfc3_ir", "f160w", 2),
+    ("wfpc2_pc", "f606w", 1),
+    ("wfpc2_pc", "f606w", 2),
 ]
 
 
-@pytest.mark.parametrize(("detector", "filter_name", "number", "condition"), CASES)
-def test_the_defaults_are_the_published_ones(
-    published: Path, detector: str, filter_name: str, number: int, condition: str
-) -> None:
-    expected = merged(published, detector, ["filter_basic", condition])
-    expected["context"] = False  # the published code switches it off, whatever the files say
-    expected["final_bits"] = parse_good_bits(expected["final_bits"])
-    expected["sky_bits"] = parse_good_bits(expected["sky_bits"])
-    ours = combination_parameters(*detector.split("_"), filter_name, number).model_dump()
-    assert ours == {name: expected[name] for name in ours}
-    steps = ("driz_separate", "median", "blot", "driz_cr")
-    assert not any(expected[step] for step in steps), "the published combination has a step that ours has not"
-
-
-@pytest.mark.parametrize(("detector", "filter_name", "number", "condition"), CASES)
-def test_published_conditions_choose_by_the_mean_number(
-    detector: str, filter_name: str, number: int, condition: str
-) -> None:
+@pytest.mark.parametrize(("detector", "filter_name", "number"), CASES)
+def test_published_conditions_choose_by_the_mean_number(detector: str, filter_name: str, number: int) -> None:
     by_number = combination_parameters(*detector.split("_"), filter_name, number)
     by_mean = combination_parameters(
         *detector.split("_"), filter_name, 99, published_conditions=True, mean_exposures=number + 0.3
@@ -108,9 +60,9 @@ def test_the_single_exposure_parameters_are_for_layers_of_one_exposure() -> None
 
 def test_halves_are_rounded_as_published() -> None:
     arguments = ("wfc3", "ir", "f160w", 4)
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.5) == "several"
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.49) == "single"
-    assert condition_of(*arguments, published_conditions=True, mean_exposures=0.5) == "single"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.5) == "any_n2"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=1.49) == "any_n1"
+    assert condition_of(*arguments, published_conditions=True, mean_exposures=0.5) == "any_n1"
 
 
 @pytest.mark.parametrize(

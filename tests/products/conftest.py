@@ -12,7 +12,7 @@ import pytest
 from astropy.io import fits
 
 from multivisit.combine.coverage import MosaicStatistics
-from multivisit.combine.mosaic import ChipRecord, LayerMosaic
+from multivisit.combine.records import ChipRecord, LayerMosaic
 from multivisit.exposures.model import Exposure, read_exposure
 from multivisit.plan.layers import Layer
 from multivisit.plan.parameters import CombinationParameters

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import tempfile
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multivisit.products import fits_stream
+from multivisit.products.direct_file import DirectFile
 from multivisit.products.fits_stream import FitsStream, FitsUnit, write_units
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -31,11 +35,16 @@ def image(data: NDArray[np.generic], name: str = "SCI") -> FitsUnit:
     return FitsUnit(hdu.header, data)
 
 
+@contextlib.contextmanager
+def empty_file() -> Iterator[Path]:
+    with tempfile.NamedTemporaryFile(suffix=".fits") as file:
+        yield Path(file.name)
+
+
 def written(*units: FitsUnit) -> fits.HDUList:
-    stream = io.BytesIO()
-    write_units(stream, [primary(), *units])
-    stream.seek(0)
-    return fits.open(stream, checksum=True)
+    with empty_file() as path:
+        write_units(path, [primary(), *units])
+        return fits.open(io.BytesIO(path.read_bytes()), checksum=True)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +60,11 @@ def written(*units: FitsUnit) -> fits.HDUList:
     ],
     ids=["float", "big-endian", "nan", "cube", "strided", "fortran", "one pixel"],
 )
-@pytest.mark.parametrize("block_bytes", [100, 1000, 8 * 1024 * 1024])
+@pytest.mark.parametrize("block_bytes", [100, 5000, 8 * 1024 * 1024])
 def test_pixels_come_back_and_checksums_hold(
     data: NDArray[np.generic], block_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fits_stream, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(fits_stream, "LARGEST_PIECE", max(block_bytes, 400))
     before = data.copy()
     hdus = written(image(data))
     np.testing.assert_array_equal(hdus["SCI"].data, before)
@@ -85,19 +94,20 @@ def test_headers_given_are_not_changed() -> None:
 
 
 def test_pixels_of_another_size_are_refused() -> None:
-    with pytest.raises(TypeError, match="float64"):
-        write_units(io.BytesIO(), [image(np.ones((4, 4)))])
+    with empty_file() as path, pytest.raises(TypeError, match="float64"):
+        write_units(path, [image(np.ones((4, 4)))])
 
 
 def test_a_plane_is_written_without_a_copy_of_it(tmp_path: Path) -> None:
     data = np.ones((5000, 5000), dtype=np.float32)
     unit = image(data[:1])
     unit.header["NAXIS2"] = 5000
-    with (tmp_path / "plane.fits").open("w+b") as stream:
-        tracemalloc.start()
-        write_units(stream, [primary(), FitsUnit(unit.header, data)])
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
+    path = tmp_path / "plane.fits"
+    path.touch()
+    tracemalloc.start()
+    write_units(path, [primary(), FitsUnit(unit.header, data)])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert peak < data.nbytes / 3
 
 
@@ -122,10 +132,12 @@ def test_headers_may_change_their_length_in_the_end(
     cube = random.integers(0, 9, (2, 10, 11)).astype(np.int32)
     planes[1][:20] = 0.0
     units = [primary(), *(image(data) for data in (*planes, cube))]
-    stream, at_once = io.BytesIO(), io.BytesIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fits_stream, "_BLOCK_BYTES", block_bytes)
-        file = FitsStream(stream, [lengthened(u.header, n) for u, n in zip(units, before, strict=True)])
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(fits_stream, "LARGEST_PIECE", max(block_bytes, 200))
+        path, at_once = (stack.enter_context(empty_file()) for _ in range(2))
+        direct = stack.enter_context(DirectFile(path, fits_stream.LARGEST_PIECE))
+        file = FitsStream(direct, [lengthened(u.header, n) for u, n in zip(units, before, strict=True)])
         for piece in order:
             rows = slice(7 * piece, 7 * piece + 7)
             for number, plane in enumerate(planes, start=1):
@@ -137,9 +149,9 @@ def test_headers_may_change_their_length_in_the_end(
         final = [lengthened(u.header, n) for u, n in zip(units, after, strict=True)]
         file.finish(final)
         write_units(at_once, [FitsUnit(h, u.data) for h, u in zip(final, units, strict=True)])
-    assert stream.getvalue() == at_once.getvalue()
-    stream.seek(0)
-    with fits.open(stream, checksum=True) as hdus:
+        content = path.read_bytes()
+        assert content == at_once.read_bytes()
+    with fits.open(io.BytesIO(content), checksum=True) as hdus:
         for hdu, data in zip(hdus[1:], (*planes, cube), strict=True):
             np.testing.assert_array_equal(hdu.data, data)
             assert hdu.verify_checksum() == hdu.verify_datasum() == 1

@@ -18,6 +18,7 @@ from astropy.io import fits
 
 from multivisit.errors import ProductError
 from multivisit.products import fits_stream
+from multivisit.products.direct_file import DirectFile
 from multivisit.products.fits_stream import FitsStream
 from multivisit.products.writer import LayerWriter, write_layer
 
@@ -147,14 +148,14 @@ def test_a_full_disk_is_one_clear_error(
     full = Path("/dev/full")
     if not full.is_char_device():
         pytest.skip("there is no device /dev/full here")
-    open_stream = FitsStream.__init__
+    really_write = DirectFile.write
 
-    def open_on_the_full_device(self: FitsStream, stream: Any, headers: Any) -> None:
+    def write_to_the_full_device(self: DirectFile, offset: int, content: Any) -> None:
         with full.open("wb") as device:
-            os.dup2(device.fileno(), stream.fileno())
-        open_stream(self, stream, headers)
+            os.dup2(device.fileno(), self._plain)
+        really_write(self, offset, content)
 
-    monkeypatch.setattr(FitsStream, "__init__", open_on_the_full_device)
+    monkeypatch.setattr(DirectFile, "write", write_to_the_full_device)
     with pytest.raises(ProductError, match=rf"{NAME}.*[Nn]o space left"):
         write_layer(tmp_path, *make_case().arguments())
     assert products_in(tmp_path) == []
@@ -249,7 +250,7 @@ def test_records_that_come_out_otherwise_than_expected_change_no_byte(
         return dataclasses.replace(product, history=("a guess",) * 200) if guessed else product
 
     monkeypatch.setattr(LayerWriter, "_describe", describe)
-    monkeypatch.setattr(fits_stream, "_BLOCK_BYTES", 5000)
+    monkeypatch.setattr(fits_stream, "LARGEST_PIECE", 5000)
     writer = LayerWriter(
         tmp_path, case.layer, case.grid, case.parameters, guesses, context_planes=2, written=date
     )

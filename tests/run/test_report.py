@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from multivisit.combine.mosaic import ChipRecord
+from multivisit.combine.records import ChipRecord
 from multivisit.run.options import RunOptions
 from multivisit.run.report import chip_in_words, layers_as_text, options_in_words, result_as_text
 from multivisit.run.sequencer import plan_run, run

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.combine import _pixels
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["KEPT_BYTES", "LOADING_BYTES", "ChipCache", "ChipPixels"]
+    from multivisit.combine.survey import SurveyedChips
+
+__all__ = ["KEPT_BYTES", "LOADING_BYTES", "ChipCache", "ChipPixels", "WeightPlane"]
 
 KEPT_BYTES = 5
 """Bytes that are kept of each pixel: float32 science and a mask."""
 
-LOADING_BYTES = 11
+LOADING_BYTES = 13
 """Bytes that each pixel takes at most while it is read and masked."""
 
 
@@ -41,24 +45,58 @@ class ChipPixels:
     weight: float
     """Weight of each of them."""
 
+    n_good: int
+    """Number of pixels that count."""
+
     n_static: int
     """Number of pixels left out by the static mask alone."""
 
-    def weights(self, rows: slice) -> NDArray[np.float32]:
-        """Make the plane of weights that the pixels of some rows have.
+    def fill_weights(self, rows: slice, plane: NDArray[np.float32]) -> None:
+        """Give the pixels of some rows their weights.
 
         Parameters
         ----------
         rows : slice
             The rows.
+        plane : ndarray of float32
+            Shape (ny, nx); the rows are filled, the others left as they are.
+        """
+        _pixels.spread(self.good[rows], self.good[rows].size, float(np.float32(self.weight)), plane[rows])
+
+
+class WeightPlane:
+    """Memory for the weights of one chip after another.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Pixels of the largest chip.
+    """
+
+    def __init__(self, n_pixels: int) -> None:
+        self._memory = np.zeros(n_pixels, dtype=np.float32)
+        self._used = slice(0, 0)
+
+    def of(self, pixels: ChipPixels, rows: slice) -> NDArray[np.float32]:
+        """Make the plane of weights that the pixels of some rows have.
+
+        Parameters
+        ----------
+        pixels : ChipPixels
+            The chip.
+        rows : slice
+            Its rows.
 
         Returns
         -------
         ndarray of float32
-            Weights, shape (ny, nx), 0 outside the rows. Memory is taken up by those rows alone.
+            Weights, shape (ny, nx), 0 outside the rows; valid until the next chip's are asked for.
         """
-        plane = np.zeros(self.good.shape, dtype=np.float32)
-        np.multiply(self.good[rows], np.float32(self.weight), out=plane[rows])
+        shape = pixels.good.shape
+        self._memory[self._used] = 0.0
+        self._used = slice(rows.start * shape[1], rows.stop * shape[1])
+        plane = self._memory[: pixels.good.size].reshape(shape)
+        pixels.fill_weights(rows, plane)
         return plane
 
 
@@ -84,6 +122,8 @@ class ChipCache:
     memory : int, optional
         Bytes that the chips may take, those being read included; None for no limit. One chip is always read,
         whatever the limit.
+    surveyed : SurveyedChips, optional
+        Chips that `load` has at hand, which take memory already.
     """
 
     def __init__(
@@ -92,7 +132,9 @@ class ChipCache:
         strips: Mapping[int, Sequence[int]],
         n_pixels: Mapping[int, int],
         memory: int | None = None,
+        surveyed: SurveyedChips | None = None,
     ) -> None:
+        self._surveyed = surveyed
         self._load = load
         self._strips = {number: set(needed) for number, needed in strips.items()}
         self._n_pixels = n_pixels
@@ -161,17 +203,28 @@ class ChipCache:
         """Drop chips that nobody uses, the one needed last first, until one more can be read."""
         if self._memory is None:
             return True
+        if number in self._at_hand():
+            return True
         need = self._n_pixels[number] * LOADING_BYTES
         while self._used() + need > self._memory:
             idle = [n for n, kept in self._kept.items() if not kept.users]
+            idle += [n for n in self._at_hand() if n not in self._loading]
             if not idle:
                 return not self._kept and not self._loading
-            del self._kept[max(idle, key=self._next_use)]
+            last = max(idle, key=self._next_use)
+            if self._kept.pop(last, None) is None and self._surveyed is not None:
+                self._surveyed.take(last)
         return True
 
+    def _at_hand(self) -> list[int]:
+        """Numbers of the chips that need not be read."""
+        return [] if self._surveyed is None else self._surveyed.numbers
+
     def _used(self) -> int:
-        kept = sum(self._n_pixels[number] for number in self._kept)
-        return kept * KEPT_BYTES + sum(self._n_pixels[number] for number in self._loading) * LOADING_BYTES
+        at_hand = self._at_hand()
+        kept = sum(self._n_pixels[number] for number in (*self._kept, *at_hand))
+        loading = sum(self._n_pixels[number] for number in self._loading if number not in at_hand)
+        return kept * KEPT_BYTES + loading * LOADING_BYTES
 
     def _next_use(self, number: int) -> tuple[int, int]:
         return min(self._strips[number]), number

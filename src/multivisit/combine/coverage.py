@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.combine import _pixels
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -23,6 +26,8 @@ __all__ = ["MosaicStatistics", "ObservedWeights", "PixelRuns", "mosaic_statistic
 
 _CHUNK_PIXELS = 1_000_000
 _HALF_BITS = 16
+# Weights that are counted one by one: those of 64 upper halves, a quarter of an octave to either side.
+_EXACT = 64 << _HALF_BITS
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,9 @@ class MosaicStatistics:
 
     median_weight: float
     """Median of the same (MEDWHT)."""
+
+    blank_fraction: float = 0.0
+    """Share of the observed pixels whose weight is 0."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +125,27 @@ class ObservedWeights:
         Exposure time of each chip, s.
     width : int
         Columns of the mosaic.
+    per_second : float, optional
+        Weight of a pixel for each second of exposure time. Weights near the one that is expected to be the
+        median are counted one by one; where the median is among them, none have to be read again.
     """
 
-    def __init__(self, runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int) -> None:
+    def __init__(
+        self,
+        runs: Sequence[PixelRuns],
+        exposure_times: Sequence[float],
+        width: int,
+        per_second: float | None = None,
+    ) -> None:
         self.segments = _segments(runs, exposure_times, width)
         self._width = width
         self._sums: dict[tuple[int, int], float] = {}
         self._upper = np.zeros(1 << _HALF_BITS, dtype=np.int64)
+        expected = None
+        if per_second is not None and len(self.segments.time):
+            expected = per_second * _median_of_counted(self.segments.time, self.segments.length)
+        self._first_exact = _window_around(expected)
+        self._exact = None if self._first_exact is None else np.zeros(_EXACT, dtype=np.uint32)
         self._lock = threading.Lock()
 
     def add_rows(self, first_row: int, weight: NDArray[np.float32]) -> None:
@@ -136,12 +158,21 @@ class ObservedWeights:
         weight : ndarray of float32
             Their weights, shape (rows, columns).
         """
-        values = self._values(first_row, weight)
-        total = float(values.sum(dtype=np.float64))
-        histogram = _upper_histogram(values)
+        starts, stops = self._runs(first_row, weight.size)
+        flat = np.ascontiguousarray(weight)
+        # What is counted is shared, and counting is short.
         with self._lock:
-            self._sums[first_row, first_row + len(weight)] = total
-            self._upper += histogram
+            self._sums[first_row, first_row + len(weight)] = _pixels.count_weights(
+                flat,
+                flat.size,
+                starts,
+                stops,
+                len(starts),
+                self._upper,
+                self._first_exact or 0,
+                self._exact,
+                _EXACT,
+            )
 
     def add_all(self, read_weight: Callable[[int, int], NDArray[np.float32]], like: ObservedWeights) -> None:
         """Count all rows in the pieces in which another one has counted them: sums do not depend on it then.
@@ -159,6 +190,10 @@ class ObservedWeights:
     def mean(self) -> float:
         """Give the mean weight."""
         return math.fsum(self._sums.values()) / int(self.segments.length.sum())
+
+    def blank_fraction(self) -> float:
+        """Give the share of weights that are 0."""
+        return int(self._upper[1 << (_HALF_BITS - 1)]) / int(self.segments.length.sum())
 
     def median(self, read_weight: Callable[[int, int], NDArray[np.float32]]) -> float:
         """Give the exact median weight.
@@ -180,22 +215,33 @@ class ObservedWeights:
             for first in observed.tolist():
                 yield self._values(first, read_weight(first, first + rows))
 
-        return _median_of_chunks(chunks, int(self.segments.length.sum()), self._upper)
+        lower: dict[int, NDArray[np.integer[Any]]] = {}
+        if self._exact is not None and self._first_exact is not None:
+            first = self._first_exact >> _HALF_BITS
+            pieces = self._exact.reshape(-1, 1 << _HALF_BITS)
+            lower = {first + k: piece for k, piece in enumerate(pieces)}
+        return _median_of_chunks(chunks, int(self.segments.length.sum()), self._upper, lower)
 
     def _values(self, first_row: int, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the observed pixels out of some rows."""
+        flat = weight.reshape(-1)
+        starts, stops = self._runs(first_row, weight.size)
+        if not len(starts):
+            return np.empty(0, dtype=np.float32)
+        return np.concatenate([flat[a:b] for a, b in zip(starts.tolist(), stops.tolist(), strict=True)])
+
+    def _runs(self, first_row: int, n_pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Find where the observed pixels of some rows begin and end, counted from the first pixel."""
         segments = self.segments
         offset = first_row * self._width
-        inside = slice(*np.searchsorted(segments.start, [offset, offset + weight.size]))
+        inside = slice(*np.searchsorted(segments.start, [offset, offset + n_pixels]))
         starts = segments.start[inside] - offset
         stops = starts + segments.length[inside]
         if not len(starts):
-            return np.empty(0, dtype=np.float32)
+            return starts, stops
         # Segments that touch are read as one.
         breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
-        flat = weight.reshape(-1)
-        first, last = starts[np.append(0, breaks)], stops[np.append(breaks, len(starts)) - 1]
-        return np.concatenate([flat[a:b] for a, b in zip(first.tolist(), last.tolist(), strict=True)])
+        return starts[np.append(0, breaks)], stops[np.append(breaks, len(starts)) - 1]
 
 
 def mosaic_statistics(
@@ -232,6 +278,7 @@ def mosaic_statistics(
         median_exposures=_median_of_counted(number, length),
         mean_weight=weights.mean(),
         median_weight=weights.median(read_weight),
+        blank_fraction=weights.blank_fraction(),
     )
 
 
@@ -278,18 +325,23 @@ def _median_of_counted(values: NDArray[np.float64], counts: NDArray[np.int64]) -
 
 
 def _median_of_chunks(
-    chunks: Callable[[], Iterator[NDArray[np.float32]]], n: int, upper: NDArray[np.int64]
+    chunks: Callable[[], Iterator[NDArray[np.float32]]],
+    n: int,
+    upper: NDArray[np.int64],
+    lower: Mapping[int, NDArray[np.integer[Any]]],
 ) -> float:
-    """Exact median of float32 values that come in chunks: histograms of the upper, then of the lower 16 bits.
+    """Exact median of float32 values: histograms of the upper, then of the lower 16 bits.
 
     Parameters
     ----------
     chunks : callable
-        Starts the chunks anew.
+        Starts the chunks anew in which the values come.
     n : int
         Number of values in all chunks.
     upper : ndarray of int64
-        Histogram of the values' upper bits (`_upper_histogram`).
+        Histogram of the upper halves of the values' ordered bits.
+    lower : mapping of int to ndarray
+        Histograms of the lower halves, for the upper halves for which they are known.
 
     Returns
     -------
@@ -299,26 +351,29 @@ def _median_of_chunks(
     reached = np.cumsum(upper)
     ranks = ((n - 1) // 2, n // 2)
     bins = [int(np.searchsorted(reached, rank, side="right")) for rank in ranks]
-    lower = {b: np.zeros(1 << _HALF_BITS, dtype=np.int64) for b in bins}
-    for values in chunks():
+    missing = {b: np.zeros(1 << _HALF_BITS, dtype=np.int64) for b in bins if b not in lower}
+    for values in chunks() if missing else ():
         bits = _ordered_bits(values)
-        for b, histogram in lower.items():
+        for b, histogram in missing.items():
             histogram += np.bincount(bits[bits >> _HALF_BITS == b] & 0xFFFF, minlength=len(histogram))
+    known = {**lower, **missing}
     found = [
         (b << _HALF_BITS)
-        + int(np.searchsorted(np.cumsum(lower[b]), rank - (reached[b] - upper[b]), side="right"))
+        + int(
+            np.searchsorted(np.cumsum(known[b], dtype=np.int64), rank - (reached[b] - upper[b]), side="right")
+        )
         for b, rank in zip(bins, ranks, strict=True)
     ]
     return 0.5 * sum(_float_of_bits(bits) for bits in found)
 
 
-def _upper_histogram(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Count values by the upper half of their ordered bits."""
-    histogram = np.zeros(1 << _HALF_BITS, dtype=np.int64)
-    for first in range(0, len(values), _CHUNK_PIXELS):
-        bits = _ordered_bits(values[first : first + _CHUNK_PIXELS])
-        histogram += np.bincount(bits >> _HALF_BITS, minlength=len(histogram))
-    return histogram
+def _window_around(expected: float | None) -> int | None:
+    """First of the ordered bits that are counted one by one; a whole number of upper halves."""
+    if expected is None or not (math.isfinite(expected) and expected > 0.0):
+        return None
+    middle = int(_ordered_bits(np.array([expected], dtype=np.float32))[0]) >> _HALF_BITS
+    half = _EXACT >> (_HALF_BITS + 1)
+    return min(max(middle - half, 0), (1 << _HALF_BITS) - 2 * half) << _HALF_BITS
 
 
 def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -73,8 +73,10 @@ class Engine(Protocol):
         """
         ...
 
-    def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Give the science and the weight plane; no chip can be added afterwards."""
+    def finish_rows(
+        self, first_row: int, fill_value: float, science: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Fill two arrays with some rows of the science and the weight plane."""
         ...
 
     @property
@@ -233,10 +235,27 @@ class DrizzleEngine:
         science, weight : ndarray of float32
             Shape `shape` each.
         """
-        for first in range(0, self._shape[0], _BLOCK_ROWS):
-            rows = slice(first, first + _BLOCK_ROWS)
-            self._science[rows][self._weight[rows] == 0.0] = fill_value
-        return self._science, self._weight
+        science, weight = np.empty_like(self._science), np.empty_like(self._weight)
+        self.finish_rows(0, fill_value, science, weight)
+        return science, weight
+
+    def finish_rows(
+        self, first_row: int, fill_value: float, science: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Give some rows of both planes.
+
+        Parameters
+        ----------
+        first_row : int
+            The first of them.
+        fill_value : float
+            Value of science pixels of weight 0 (NaN for none).
+        science, weight : ndarray of float32
+            What is filled, shape (rows, columns).
+        """
+        rows = slice(first_row, first_row + len(science))
+        science[...], weight[...] = self._science[rows], self._weight[rows]
+        science[weight == 0.0] = fill_value
 
     def _misses(
         self, pixel_map: PixelCoordinates, shape: tuple[int, int], first: int, last: int, margin: float

@@ -10,13 +10,12 @@ from multivisit.combine.kernel_engine import FAST_KERNELS, KernelEngine
 
 if TYPE_CHECKING:
     from multivisit.combine.drizzle_engine import Engine
+    from multivisit.combine.kernel_engine import WindowSums
 
 __all__ = ["context_planes", "engine_memory", "make_engine"]
 
 _CONTEXT_BITS = 32
-# The two planes that both engines end with.
-_PLANES_BYTES = 8
-# The sums that `KernelEngine` divides into them.
+# The two sums of an output pixel, or the planes that `DrizzleEngine` keeps instead.
 _SUMS_BYTES = 8
 # Variances: the sums, and what they are divided into.
 _VARIANCE_BYTES = 8
@@ -32,6 +31,7 @@ def make_engine(
     pixfrac: float = 1.0,
     context_chips: int = 0,
     variance: bool = False,
+    memory: WindowSums | None = None,
 ) -> Engine:
     """Make the engine for one window of the output grid: `KernelEngine` for the kernels that it knows.
 
@@ -49,6 +49,9 @@ def make_engine(
         Number of chips to keep a context for; 0 makes no context planes.
     variance : bool
         Whether to keep a variance plane; then all chips need variances.
+    memory : WindowSums, optional
+        A window that is done with, of as many columns, at least as many rows and the same planes, whose
+        memory a `KernelEngine` uses.
 
     Returns
     -------
@@ -60,8 +63,17 @@ def make_engine(
     ParameterError
         For an unknown kernel or an impossible pixfrac.
     """
-    engine: type[KernelEngine | DrizzleEngine] = KernelEngine if kernel in FAST_KERNELS else DrizzleEngine
-    return engine(
+    if kernel in FAST_KERNELS:
+        return KernelEngine(
+            shape,
+            origin=origin,
+            kernel=kernel,
+            pixfrac=pixfrac,
+            context_chips=context_chips,
+            variance=variance,
+            memory=memory,
+        )
+    return DrizzleEngine(
         shape,
         origin=origin,
         kernel=kernel,
@@ -92,9 +104,9 @@ def engine_memory(
     int
         Bytes.
     """
-    per_pixel = _PLANES_BYTES + 4 * planes + (_VARIANCE_BYTES if variance else 0)
+    per_pixel = _SUMS_BYTES + 4 * planes + (_VARIANCE_BYTES if variance else 0)
     if kernel in FAST_KERNELS:
-        return shape[0] * shape[1] * (per_pixel + _SUMS_BYTES)
+        return shape[0] * shape[1] * per_pixel
     return shape[0] * shape[1] * per_pixel + chip_columns * _SCRATCH_BYTES_PER_COLUMN
 
 

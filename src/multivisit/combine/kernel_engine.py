@@ -128,6 +128,50 @@ class WindowSums:
             np.zeros(shape, dtype=np.int32) if quality else None,
         )
 
+    def emptied(self, shape: tuple[int, int], origin: tuple[int, int]) -> WindowSums:
+        """Begin another window in the memory of this one.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Rows and columns; no more rows than this one has, and as many columns.
+        origin : tuple of int
+            See the attribute.
+
+        Returns
+        -------
+        WindowSums
+            An empty window; this one is of no use any more.
+        """
+        rows = shape[0]
+        window = WindowSums(
+            self.sums[:rows],
+            origin,
+            None if self.context is None else self.context[:, :rows],
+            None if self.variance is None else self.variance[:rows],
+            None if self.quality is None else self.quality[:rows],
+        )
+        for plane in (window.sums, window.context, window.variance, window.quality):
+            if plane is not None:
+                plane[...] = 0
+        return window
+
+    def finish_rows(
+        self, first_row: int, fill_value: float, science: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Divide the sums of some rows.
+
+        Parameters
+        ----------
+        first_row : int
+            The first of them in the window.
+        fill_value : float
+            Value of science pixels of weight 0 (NaN for none).
+        science, weight : ndarray of float32
+            What is filled, shape (rows, columns), contiguous; see `finish`.
+        """
+        _kernel.divide(self.sums[first_row : first_row + len(science)], fill_value, science, weight)
+
     def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Divide the sums.
 
@@ -143,7 +187,7 @@ class WindowSums:
         """
         shape = self.sums.shape[:2]
         science, weight = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        _kernel.divide(self.sums, fill_value, science, weight)
+        self.finish_rows(0, fill_value, science, weight)
         return science, weight
 
     def variance_of_mean(self) -> NDArray[np.float32] | None:
@@ -260,6 +304,9 @@ class KernelEngine:
         Number of chips to keep a context for; 0 makes no context planes.
     variance : bool
         Whether to keep a variance plane; then all chips need variances.
+    memory : WindowSums, optional
+        A window that is done with, of as many columns, at least as many rows and the same planes, whose
+        memory is used.
 
     Raises
     ------
@@ -276,6 +323,7 @@ class KernelEngine:
         pixfrac: float = 1.0,
         context_chips: int = 0,
         variance: bool = False,
+        memory: WindowSums | None = None,
     ) -> None:
         if kernel not in FAST_KERNELS:
             raise ParameterError(
@@ -287,7 +335,11 @@ class KernelEngine:
             kernel, pixfrac = "point", 1.0
         self._kernel = kernel
         self._pixfrac = pixfrac
-        self._window = WindowSums.zeros(shape, origin, context_chips=context_chips, variance=variance)
+        self._window = (
+            WindowSums.zeros(shape, origin, context_chips=context_chips, variance=variance)
+            if memory is None
+            else memory.emptied(shape, origin)
+        )
 
     @property
     def context(self) -> NDArray[np.int32] | None:
@@ -351,3 +403,9 @@ class KernelEngine:
     def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Give the science and the weight plane; see `WindowSums.finish`."""
         return self._window.finish(fill_value)
+
+    def finish_rows(
+        self, first_row: int, fill_value: float, science: NDArray[np.float32], weight: NDArray[np.float32]
+    ) -> None:
+        """Give some rows of both planes; see `WindowSums.finish_rows`."""
+        self._window.finish_rows(first_row, fill_value, science, weight)

@@ -14,159 +14,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.combine import _pixels
 from multivisit.combine.chip_cache import ChipPixels
-from multivisit.combine.coverage import (
-    MosaicStatistics,
-    ObservedWeights,
-    PixelRuns,
-    mosaic_statistics,
-    polygon_runs,
-)
+from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
+from multivisit.combine.placement import PreparedChip, place_chips
+from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
 from multivisit.combine.sky_samples import SkyStatistic, patch_spacing
+from multivisit.combine.survey import SurveyMemory, read_good_rows, read_prepared, survey_chips
 from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
-from multivisit.combine.weights import StaticMasks, good_pixel_mask, weight_per_pixel
-from multivisit.errors import CombineError, MultivisitError
+from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
+from multivisit.errors import CombineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
-    from shapely import MultiPolygon, Polygon
 
+    from multivisit.combine.coverage import MosaicStatistics
     from multivisit.combine.strips import RowSink
-    from multivisit.exposures.model import Chip, Exposure
-    from multivisit.exposures.pixel_map import PixelMap
+    from multivisit.combine.survey import SurveyedChips
+    from multivisit.exposures.model import Exposure
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.sky.grid import OutputGrid
 
     Progress = Callable[[str, int, int], None]
 
-__all__ = [
-    "ChipRecord",
-    "LayerMosaic",
-    "MosaicStatistics",
-    "MosaicSummary",
-    "PreparedChip",
-    "PreparedLayer",
-    "combine_layer",
-    "combine_strips",
-    "prepare_layer",
-]
+__all__ = ["PreparedLayer", "combine_layer", "combine_strips", "prepare_layer"]
 
 _LOG = logging.getLogger(__name__)
-
-# Areas below this are rounding noise of outlines that only touch the grid, in square pixels.
-_SMALLEST_AREA = 1e-5
-_BLOCK_ROWS = 256
-_EVERY_FLAG = np.array([0xFFFF], dtype=np.int32)
-_RUN_FIELDS = ("row", "start", "stop")
-
-
-@dataclass(frozen=True)
-class ChipRecord:
-    """What became of one chip in a mosaic."""
-
-    filename: str
-    """Name of the exposure's file."""
-
-    rootname: str
-    """Rootname of the exposure."""
-
-    extver: int
-    """EXTVER of the chip."""
-
-    chip_id: int
-    """Number of the detector chip."""
-
-    exposure_time: float
-    """Exposure time, s."""
-
-    in_grid: bool
-    """Whether the chip overlaps the output grid; if not, it was not combined."""
-
-    sky_level: float
-    """Sky level taken off, electrons/s per native pixel (MDRIZSKY)."""
-
-    sky_measured: bool
-    """Whether that level was measured; False where the sky was left alone or could not be compared."""
-
-    sky_group: int
-    """Number of the group of overlapping exposures in which the sky was matched."""
-
-    n_static: int
-    """Number of pixels left out by the static mask alone."""
-
-    n_good_pixels: int
-    """Number of pixels of weight above 0."""
-
-    n_used: int
-    """Number of those whose centres fall in the output grid."""
-
-
-@dataclass(frozen=True)
-class MosaicSummary:
-    """How the planes of a layer came about, without the planes."""
-
-    chips: tuple[ChipRecord, ...]
-    """One record a chip, in the order of combination."""
-
-    statistics: MosaicStatistics
-    """Statistics over the observed pixels."""
-
-
-@dataclass(frozen=True)
-class LayerMosaic:
-    """The planes of a layer and how they came about."""
-
-    science: NDArray[np.float32] = field(repr=False)
-    """Electrons/s (or electrons) per output pixel, (ny, nx); NaN or the fill value where the weight is 0."""
-
-    weight: NDArray[np.float32] = field(repr=False)
-    """Sum of weight times area, (ny, nx): exposure time times squared scale ratio where fully covered."""
-
-    context: NDArray[np.int32] | None = field(repr=False)
-    """Bit k of plane p: chip 32 p + k of `chips` contributes; (planes, ny, nx). None if not asked for."""
-
-    chips: tuple[ChipRecord, ...]
-    """One record a chip, in the order of combination."""
-
-    statistics: MosaicStatistics
-    """Statistics over the observed pixels."""
-
-
-@dataclass(frozen=True)
-class PreparedChip:
-    """A chip and where it falls."""
-
-    chip: Chip
-    """The chip."""
-
-    exposure: Exposure
-    """Its exposure."""
-
-    exposure_number: int
-    """Number of the exposure in the layer."""
-
-    pixel_map: PixelMap | None = field(repr=False)
-    """Map onto the output grid; None if the whole exposure lies outside."""
-
-    runs: PixelRuns = field(repr=False)
-    """Output pixels that it covers."""
-
-    in_grid: bool
-    """Whether it overlaps the grid."""
-
-    @property
-    def name(self) -> str:
-        """The chip's name for messages."""
-        return f"{self.exposure.filename}[SCI,{self.chip.extver}]"
-
-    @property
-    def signature(self) -> tuple[str, str, tuple[int, int], int]:
-        """What exposures must have in common to share a static mask."""
-        return (self.exposure.instrument, self.exposure.detector, self.chip.shape, self.chip.chip_id)
 
 
 @dataclass(frozen=True)
@@ -184,6 +61,9 @@ class PreparedLayer:
 
     static_masks: StaticMasks | None = field(repr=False)
     """Static masks; None where they are off."""
+
+    surveyed: SurveyedChips | None = field(default=None, repr=False)
+    """Chips that have been read and kept; None where nothing was read."""
 
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
@@ -247,7 +127,12 @@ class PreparedLayer:
             if item.in_grid and item.pixel_map is not None
         ]
         context_chips = len(self.chips) if parameters.context else 0
-        return SweepPlan(self.grid.shape, chips, context_chips, parameters.final_kernel)
+        masked = (
+            {c.signature: c.chip.shape[0] * c.chip.shape[1] for c in self.chips} if parameters.static else {}
+        )
+        return SweepPlan(
+            self.grid.shape, chips, context_chips, parameters.final_kernel, held=sum(masked.values())
+        )
 
 
 def combine_layer(
@@ -286,7 +171,7 @@ def combine_layer(
     ParameterError
         If the parameters are impossible, or the memory is not enough.
     """
-    layer = prepare_layer(members, grid, parameters, progress=progress)
+    layer = prepare_layer(members, grid, parameters, threads=threads, memory=memory, progress=progress)
     planes = _Planes(grid.shape, context_planes(len(layer.chips)) if parameters.context else 0)
     summary = combine_strips(layer, parameters, planes, threads=threads, memory=memory, progress=progress)
     return LayerMosaic(planes.science, planes.weight, planes.context, summary.chips, summary.statistics)
@@ -323,11 +208,14 @@ def prepare_layer(
     grid: OutputGrid,
     parameters: CombinationParameters,
     *,
+    threads: int = 1,
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> PreparedLayer:
     """Find where the chips fall, measure the sky and collect the static masks.
 
-    Chips are read (one at a time) only if the sky or the static masks ask for it.
+    Chips are read only if the sky or the static masks ask for it; they are kept for `combine_strips` as far
+    as memory allows.
 
     Parameters
     ----------
@@ -337,6 +225,10 @@ def prepare_layer(
         Output grid.
     parameters : CombinationParameters
         How to combine.
+    threads : int
+        Most threads that may run.
+    memory : int, optional
+        Bytes that the survey, and then strips and chips may take; None for no limit.
     progress : callable, optional
         See `combine_layer`.
 
@@ -349,9 +241,11 @@ def prepare_layer(
     ------
     CombineError
         If a chip cannot be read or mapped, or no exposure falls in the grid.
+    ParameterError
+        If the memory is not enough.
     """
     chips = tuple(
-        chip for number, exposure in enumerate(members) for chip in _place_chips(number, exposure, grid)
+        chip for number, exposure in enumerate(members) for chip in place_chips(number, exposure, grid)
     )
     if not any(c.in_grid for c in chips):
         raise CombineError(
@@ -367,10 +261,23 @@ def prepare_layer(
             len(members),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
+            # One lattice a projection cell: the levels do not depend on which part of it is made.
+            grid.ltv,
         )
-    if meter is not None or static_masks is not None:
-        _survey(chips, parameters, static_masks, meter, progress)
-    return PreparedLayer(grid, chips, None if meter is None else meter.levels(), static_masks)
+    layer = PreparedLayer(grid, chips, None, static_masks)
+    if meter is None and static_masks is None:
+        return layer
+    plan = layer.sweep_plan(parameters)
+    n_pixels = [c.chip.shape[0] * c.chip.shape[1] for c in chips]
+    surveyed = survey_chips(
+        chips,
+        parameters,
+        static_masks,
+        meter,
+        SurveyMemory.share(n_pixels, threads, memory, plan.memory_for_kept(threads, memory)),
+        lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
+    )
+    return replace(layer, sky=None if meter is None else meter.levels(), surveyed=surveyed)
 
 
 def combine_strips(
@@ -422,8 +329,7 @@ def combine_strips(
 
     def load(number: int) -> ChipPixels:
         pixels = _load_chip(layer, number, parameters)
-        n_good = int(np.count_nonzero(pixels.good)) if np.float32(pixels.weight) else 0
-        good_pixels[number] = (n_good, pixels.n_static)
+        good_pixels[number] = (pixels.n_good if np.float32(pixels.weight) else 0, pixels.n_static)
         return pixels
 
     def tell(number: int) -> None:
@@ -435,7 +341,7 @@ def combine_strips(
         if not item.in_grid:
             _LOG.info("%s does not overlap the output grid: it contributes nothing.", item.name)
             tell(number)
-    weights = _observed_weights(layer.chips, inside, layer.grid)
+    weights = _observed_weights(layer, inside, parameters)
     n_used = run_sweep(
         layer.sweep_plan(parameters),
         parameters,
@@ -444,6 +350,7 @@ def combine_strips(
         science_factor=_science_factor(layer, inside, parameters),
         threads=threads,
         memory=memory,
+        surveyed=layer.surveyed,
         on_chip=tell,
     )
     if not n_used.total():
@@ -457,9 +364,9 @@ def combine_strips(
         for number, record in enumerate(layer.expected_records())
         for n_good, n_static in (good_pixels.get(number, (0, 0)),)
     )
-    statistics = _statistics(layer, weights, [k for k in inside if n_used[k]], inside, sink)
+    statistics = _statistics(layer, parameters, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
-    return MosaicSummary(records, statistics)
+    return MosaicSummary(records, statistics, layer.sky)
 
 
 class _Counting:
@@ -486,18 +393,36 @@ class _Counting:
 
 
 def _observed_weights(
-    chips: Sequence[PreparedChip], numbers: Sequence[int], grid: OutputGrid
+    layer: PreparedLayer, numbers: Sequence[int], parameters: CombinationParameters
 ) -> ObservedWeights:
-    used = [chips[number] for number in numbers]
-    return ObservedWeights([c.runs for c in used], [c.chip.exposure_time for c in used], grid.shape[1])
+    used = [layer.chips[number] for number in numbers]
+    times = [item.chip.exposure_time for item in used]
+    per_second = [
+        weight_per_pixel(time, parameters.final_wt_scl)
+        / time
+        * (layer.grid.scale / item.chip.nominal_scale) ** 2
+        for item, time in zip(used, times, strict=True)
+        if time > 0.0
+    ]
+    return ObservedWeights(
+        [item.runs for item in used],
+        times,
+        layer.grid.shape[1],
+        sum(per_second) / len(per_second) if per_second else None,
+    )
 
 
 def _statistics(
-    layer: PreparedLayer, weights: ObservedWeights, used: list[int], counted: list[int], sink: RowSink
+    layer: PreparedLayer,
+    parameters: CombinationParameters,
+    weights: ObservedWeights,
+    used: list[int],
+    counted: list[int],
+    sink: RowSink,
 ) -> MosaicStatistics:
     """Measure the statistics; a chip without any good pixel adds neither depth nor time."""
     if used != counted:
-        again = _observed_weights(layer.chips, used, layer.grid)
+        again = _observed_weights(layer, used, parameters)
         again.add_all(sink.read_weight, weights)
         weights = again
     rows, columns = layer.grid.cell_shape or layer.grid.shape
@@ -517,110 +442,37 @@ def _science_factor(layer: PreparedLayer, inside: Sequence[int], parameters: Com
 
 
 def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> bool:
-    """Tell whether a chip has a pixel of weight whose centre falls in the grid."""
+    """Tell whether a chip has a pixel of weight whose centre falls in the grid; reads as far as needed."""
     item = layer.chips[number]
-    good = _load_chip(layer, number, parameters).good
+    test = PixelTest(parameters.final_bits)
+    masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
     rows, columns = layer.grid.shape
-    for first in range(0, len(good), _BLOCK_ROWS):
-        block = good[first : first + _BLOCK_ROWS]
-        if item.pixel_map is not None and block.any():
-            u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(block)), -1, 0)[:, block]
-            if np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)):
-                return True
+    seen, has_unflagged = False, not test.passes_all_flags
+    for first, good, unflagged in read_good_rows(item, test):
+        has_unflagged |= unflagged
+        if masked is not None:
+            good &= ~masked[first : first + len(good)]
+        if not seen and item.pixel_map is not None and good.any():
+            u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(good)), -1, 0)[:, good]
+            seen = bool(np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)))
+        if seen and has_unflagged:
+            return True
     return False
 
 
 def _load_chip(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> ChipPixels:
-    """Read a chip, mask it and take its sky off."""
+    """Read a chip unless the survey has kept it, mask it and take its sky off."""
     item = layer.chips[number]
-    science, data_quality = _read(item)
-    good = np.empty(science.shape, dtype=np.bool_)
-    for first in range(0, len(good), _BLOCK_ROWS):
-        # A block of rows at a time, so that no plane of intermediate results takes memory.
-        rows = slice(first, first + _BLOCK_ROWS)
-        good[rows] = good_pixel_mask(data_quality[rows], parameters.final_bits, science[rows])
-    if data_quality.all() and good_pixel_mask(_EVERY_FLAG, parameters.final_bits).all():
+    test = PixelTest(parameters.final_bits)
+    raw = (layer.surveyed and layer.surveyed.take(number)) or read_prepared(item, test)
+    if raw.all_flagged and test.passes_all_flags:
         # Where flags are let pass, a chip that is flagged all over still says nothing.
-        good[...] = False
-    n_static = 0 if layer.static_masks is None else layer.static_masks.apply(item.signature, good)
-    # No NaN or infinity may spread from pixels of no weight.
-    science[~good] = 0.0
-    science -= np.float32(_sky_of(layer, item)[0])
-    return ChipPixels(
-        science, good, weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl), n_static
-    )
-
-
-def _survey(
-    chips: Sequence[PreparedChip],
-    parameters: CombinationParameters,
-    static_masks: StaticMasks | None,
-    meter: SkyMeter | None,
-    progress: Progress | None,
-) -> None:
-    """Read the chips once for the static masks and the sky."""
-    total = _number_of_steps(chips, parameters)
-    for number, item in enumerate(chips):
-        if item.pixel_map is None or (meter is None and not item.in_grid):
-            continue
-        _report(progress, f"Measuring {item.name}", number, total)
-        science, data_quality = _read(item)
-        low = None
-        if static_masks is not None:
-            good = good_pixel_mask(data_quality, parameters.final_bits, science)
-            low = static_masks.add(item.signature, science, good)
-        if meter is not None:
-            usable = good_pixel_mask(data_quality, parameters.sky_bits, science)
-            if low is not None and parameters.use_static:
-                usable &= ~low
-            meter.add_chip(
-                item.exposure_number,
-                science,
-                usable,
-                item.pixel_map,
-                item.chip.nominal_scale,
-                _file_unit(item.chip),
-            )
-
-
-def _place_chips(number: int, exposure: Exposure, grid: OutputGrid) -> list[PreparedChip]:
-    """Map the chips of an exposure onto the grid."""
-    from shapely import box
-
-    from multivisit.exposures.pixel_map import PixelMap
-    from multivisit.sky.footprint import POINTS_PER_EDGE, sky_polygon_in_plane
-
-    rows, columns = grid.shape
-    frame = box(-0.5, -0.5, columns - 0.5, rows - 0.5)
-    try:
-        outlines = [sky_polygon_in_plane(*chip.outline(POINTS_PER_EDGE), grid.wcs) for chip in exposure.chips]
-    except MultivisitError as error:
-        raise _chip_error(exposure, exposure.chips[0], error) from error
-    touches = [outline.intersection(frame).area > _SMALLEST_AREA for outline in outlines]
-    placed = []
-    for chip, outline, in_grid in zip(exposure.chips, outlines, touches, strict=True):
-        pixel_map = None
-        # Chips beside the grid are mapped too if another one of their exposure is in it: they tell its sky.
-        if any(touches) and not outline.is_empty:
-            try:
-                pixel_map = PixelMap.fit(chip.wcs(), chip.shape, grid.wcs)
-            except MultivisitError as error:
-                raise _chip_error(exposure, chip, error) from error
-        placed.append(PreparedChip(chip, exposure, number, pixel_map, _covered(outline, grid.shape), in_grid))
-    return placed
-
-
-def _covered(outline: Polygon | MultiPolygon, shape: tuple[int, int]) -> PixelRuns:
-    """Give the pixels of the grid inside an outline."""
-    rings = [np.asarray(part.exterior.coords)[:-1] for part in getattr(outline, "geoms", [outline])]
-    runs = [polygon_runs(ring[:, 0], ring[:, 1], shape) for ring in rings if len(ring)]
-    if len(runs) == 1:
-        return runs[0]
-    joined = [
-        np.concatenate([np.empty(0, np.int64), *(getattr(r, name) for r in runs)]) for name in _RUN_FIELDS
-    ]
-    order = np.lexsort((joined[1], joined[0]))
-    return PixelRuns(*(values[order] for values in joined))
+        raw.good[...] = False
+    masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
+    sky = _sky_of(layer, item)[0]
+    n_good, n_static = _pixels.take_off(raw.science, raw.good, masked, raw.good.size, sky)
+    weight = weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl)
+    return ChipPixels(raw.science, raw.good, weight, n_good, n_static)
 
 
 def _sky_statistic(parameters: CombinationParameters) -> SkyStatistic:
@@ -642,26 +494,6 @@ def _sky_of(layer: PreparedLayer, item: PreparedChip) -> tuple[float, bool, int]
     number = item.exposure_number
     level = float(layer.sky.brightness[number]) * item.chip.nominal_scale**2
     return level, layer.sky.measured[number], layer.sky.groups[number]
-
-
-def _file_unit(chip: Chip) -> float:
-    """Give the electrons/s in one unit of a chip's file."""
-    return chip.gain if chip.units.endswith("/S") else chip.gain / chip.exposure_time
-
-
-def _read(item: PreparedChip) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    try:
-        # Values beyond all measure may overflow in the unit: good_pixel_mask leaves them out.
-        with np.errstate(over="ignore", invalid="ignore"):
-            return item.chip.read_science(), item.chip.read_data_quality()
-    except (MultivisitError, OSError, ValueError) as error:
-        raise _chip_error(item.exposure, item.chip, error) from error
-
-
-def _chip_error(exposure: Exposure, chip: Chip, error: Exception) -> CombineError:
-    return CombineError(
-        f"{exposure.path}[SCI,{chip.extver}]: cannot be combined: {error} Mend the file or leave it out."
-    )
 
 
 def _number_of_steps(chips: Sequence[PreparedChip], parameters: CombinationParameters) -> int:

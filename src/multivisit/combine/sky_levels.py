@@ -7,12 +7,14 @@ their true area. All chips of an exposure share one level.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.sky_samples import SkyPatches, SkyStatistic, chip_patches, merge_patches
+from multivisit.combine.sky_samples import ChipSky, SkyPatches, SkyStatistic, chip_patches, merge_patches
+from multivisit.combine.weights import PixelTest
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -95,6 +97,12 @@ class SkyLevels:
 
     measured: tuple[bool, ...]
     """Whether each exposure's level was measured; not without usable pixels or (`match`) without overlap."""
+
+    differences: tuple[LevelDifference, ...] = ()
+    """The differences that were matched."""
+
+    noise: float = 0.0
+    """Typical standard deviation of a pixel, electrons/s per square arcsec; 0 where nothing was matched."""
 
 
 def level_difference(
@@ -203,7 +211,7 @@ def match_levels(
 
 
 class SkyMeter:
-    """Takes the chips of a layer one after another and gives the exposures' sky levels.
+    """Measures the chips of a layer and gives the exposures' sky levels.
 
     Parameters
     ----------
@@ -217,6 +225,8 @@ class SkyMeter:
         Scale of the output plane, arcsec.
     spacing : float
         Spacing of the lattice of patches in output pixels (`multivisit.combine.sky_samples.patch_spacing`).
+    origin : tuple of float
+        Added to positions (x, y) in the output plane (`multivisit.combine.sky_samples.chip_patches`).
 
     Raises
     ------
@@ -225,7 +235,13 @@ class SkyMeter:
     """
 
     def __init__(
-        self, method: str, statistic: SkyStatistic, n_exposures: int, output_scale: float, spacing: float
+        self,
+        method: str,
+        statistic: SkyStatistic,
+        n_exposures: int,
+        output_scale: float,
+        spacing: float,
+        origin: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         if method not in SKY_METHODS:
             raise ParameterError(f"skymethod: found {method!r}, expected one of {', '.join(SKY_METHODS)}.")
@@ -234,50 +250,90 @@ class SkyMeter:
         self._n_exposures = n_exposures
         self._output_scale = output_scale
         self._spacing = spacing
+        self._origin = origin
         self._patches: dict[int, SkyPatches] = {}
         self._lowest: dict[int, float] = {}
 
-    def add_chip(
+    def usable_test(self, bits: int | None, unit: float = 1.0) -> PixelTest:
+        """Tell which pixels of a chip are good for measuring the sky.
+
+        Parameters
+        ----------
+        bits : int or None
+            Good DQ bits; None lets flags pass.
+        unit : float
+            Electrons/s in one unit of the file, in which `SkyStatistic.lower` and `SkyStatistic.upper` are
+            given.
+
+        Returns
+        -------
+        PixelTest
+            The test.
+        """
+        lower, upper = self._statistic.lower, self._statistic.upper
+        return PixelTest(
+            bits,
+            -math.inf if lower is None else lower * unit,
+            math.inf if upper is None else upper * unit,
+        )
+
+    def measure(
         self,
-        exposure_number: int,
         science: NDArray[np.float32],
-        good: NDArray[np.bool_],
+        usable: NDArray[np.bool_],
         pixel_map: PixelCoordinates,
         nominal_scale: float,
-        unit: float = 1.0,
-    ) -> None:
-        """Measure one chip.
+    ) -> ChipSky:
+        """Measure one chip, in any thread.
+
+        Parameters
+        ----------
+        science : ndarray of float32
+            Pixels, electrons/s.
+        usable : ndarray of bool
+            Pixels that are good for measuring the sky (`usable_test`).
+        pixel_map : PixelCoordinates
+            Where its pixels fall in the output plane.
+        nominal_scale : float
+            Its nominal pixel scale, arcsec.
+
+        Returns
+        -------
+        ChipSky
+            The measurements, for `add`.
+        """
+        level, patches = None, None
+        if self._method != "match":
+            level = self._statistic.measure(science[usable])
+        if "match" in self._method:
+            clip_sigma = min(self._statistic.lower_sigma, self._statistic.upper_sigma)
+            patches = chip_patches(
+                science,
+                usable,
+                pixel_map,
+                nominal_scale,
+                self._output_scale,
+                self._spacing,
+                clip_sigma,
+                self._origin,
+            )
+        return ChipSky(None if level is None else level / nominal_scale**2, patches)
+
+    def add(self, exposure_number: int, sky: ChipSky) -> None:
+        """Take in the measurements of one chip; to be called in the order of the chips.
 
         Parameters
         ----------
         exposure_number : int
             Number of its exposure, from 0.
-        science : ndarray of float32
-            Pixels, electrons/s.
-        good : ndarray of bool
-            Pixels that are good for measuring the sky.
-        pixel_map : PixelCoordinates
-            Where its pixels fall in the output plane.
-        nominal_scale : float
-            Its nominal pixel scale, arcsec.
-        unit : float
-            Electrons/s in one unit of the file, in which `SkyStatistic.lower` and `SkyStatistic.upper` are
-            given.
+        sky : ChipSky
+            The measurements.
         """
-        usable = good & self._statistic.usable(science, unit)
-        if self._method != "match":
-            level = self._statistic.measure(science[usable])
-            if level is not None:
-                level /= nominal_scale**2
-                self._lowest[exposure_number] = min(level, self._lowest.get(exposure_number, np.inf))
-        if "match" in self._method:
-            clip_sigma = min(self._statistic.lower_sigma, self._statistic.upper_sigma)
-            patches = chip_patches(
-                science, usable, pixel_map, nominal_scale, self._output_scale, self._spacing, clip_sigma
-            )
-            if patches is not None:
-                known = [self._patches[exposure_number]] if exposure_number in self._patches else []
-                self._patches[exposure_number] = merge_patches([*known, patches])
+        if sky.level is not None:
+            self._lowest[exposure_number] = min(sky.level, self._lowest.get(exposure_number, np.inf))
+        if sky.patches is not None:
+            known = [self._patches[exposure_number]] if exposure_number in self._patches else []
+            self._patches[exposure_number] = merge_patches([*known, sky.patches])
 
     def levels(self) -> SkyLevels:
         """Give the levels of all exposures.
@@ -300,14 +356,14 @@ class SkyMeter:
         if self._method == "globalmin":
             common = min(self._lowest.values(), default=0.0)
             return SkyLevels(np.full(n, common), (0,) * n, tuple(k in self._lowest for k in range(n)))
-        matched = self._match()
+        matched, differences, noise = self._match()
         levels = matched.levels
         if self._method == "globalmin+match":
             levels = levels + min((level - levels[k] for k, level in self._lowest.items()), default=0.0)
         sizes = [matched.groups.count(group) for group in matched.groups]
-        return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes))
+        return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes), tuple(differences), noise)
 
-    def _match(self) -> MatchedLevels:
+    def _match(self) -> tuple[MatchedLevels, list[LevelDifference], float]:
         numbers = sorted(self._patches)
         differences = [
             difference
@@ -328,7 +384,7 @@ class SkyMeter:
                 d.n_patches,
                 matched.levels[d.first] - matched.levels[d.second],
             )
-        return matched
+        return matched, differences, noise
 
 
 def _clipped_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[float, float, int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multivisit.combine import _pixels
 from multivisit.combine.weights import histogram_mode
 from multivisit.errors import ParameterError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from multivisit.combine.drizzle_engine import PixelCoordinates
 
-__all__ = ["SkyPatches", "SkyStatistic", "chip_patches", "merge_patches", "patch_spacing"]
+__all__ = ["ChipSky", "SkyPatches", "SkyStatistic", "chip_patches", "merge_patches", "patch_spacing"]
 
 STATISTICS = ("median", "mean", "mode")
 
@@ -70,30 +71,6 @@ class SkyStatistic:
             raise ParameterError(
                 f"skystat: found {self.statistic!r}, expected one of {', '.join(STATISTICS)}."
             )
-
-    def usable(self, values: NDArray[np.floating[Any]], unit: float = 1.0) -> NDArray[np.bool_]:
-        """Tell which values lie between the lower and the upper limit.
-
-        Parameters
-        ----------
-        values : ndarray of float
-            Values.
-        unit : float
-            One unit of the limits in units of the values.
-
-        Returns
-        -------
-        ndarray of bool
-            True for usable values; never for NaN and infinities.
-        """
-        usable: NDArray[np.bool_] = np.isfinite(values)
-        # Bad pixels may hold anything, and limits may be wider than the range of the values' type.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.lower is not None:
-                usable &= values >= self.lower * unit
-            if self.upper is not None:
-                usable &= values <= self.upper * unit
-        return usable
 
     def measure(self, values: NDArray[np.floating[Any]]) -> float | None:
         """Take the level of some usable values.
@@ -162,6 +139,17 @@ class SkyPatches:
     """Standard deviation of one pixel's brightness."""
 
 
+@dataclass(frozen=True)
+class ChipSky:
+    """What one chip tells of the sky."""
+
+    level: float | None
+    """Its own level, electrons/s per square arcsec; None where it was not asked for or there is none."""
+
+    patches: SkyPatches | None
+    """Its patches; None where they were not asked for or there are none."""
+
+
 def patch_spacing(nominal_scale: float, output_scale: float) -> float:
     """Choose the spacing of the lattice: 16 native pixels, or 8 where they are larger than 0.09 arcsec.
 
@@ -190,6 +178,7 @@ def chip_patches(
     output_scale: float,
     spacing: float,
     clip_sigma: float = 4.0,
+    origin: tuple[float, float] = (0.0, 0.0),
 ) -> SkyPatches | None:
     """Measure the patches of one chip.
 
@@ -213,6 +202,9 @@ def chip_patches(
         Spacing of the lattice in output pixels.
     clip_sigma : float
         Pixels that differ from the median around them by more than this many standard deviations are clipped.
+    origin : tuple of float
+        Added to the positions (x, y) in the output plane: the lattice then does not depend on where a plane
+        has its first pixel.
 
     Returns
     -------
@@ -226,18 +218,15 @@ def chip_patches(
     if blocks is None:
         return None
     total, pixels, clipped, noise = blocks
-    j, i = np.nonzero(pixels + clipped)
-    u, v = (positions[j, i] / spacing for positions in _block_positions(pixel_map, total.shape, block))
-    node_x, node_y = np.floor(u + 0.5).astype(np.int64), np.floor(v + 0.5).astype(np.int64)
-    weight = (1.0 - 2.0 * np.abs(u - node_x)) * (1.0 - 2.0 * np.abs(v - node_y))
-    first = (int(node_x.min()), int(node_y.min()))
-    shape = (int(node_y.max()) - first[1] + 1, int(node_x.max()) - first[0] + 1)
-    cell = (node_y - first[1]) * shape[1] + (node_x - first[0])
+    x, y = (np.ascontiguousarray(along) for along in _block_positions(pixel_map, total.shape, block))
+    ends = _pixels.node_range(x, y, pixels, clipped, x.size, origin, spacing)
+    if ends is None:
+        return None
+    first = (int(ends[0]), int(ends[1]))
+    shape = (int(ends[3]) - first[1] + 1, int(ends[2]) - first[0] + 1)
+    sums = np.zeros((3, *shape))
+    _pixels.add_to_nodes(x, y, total, pixels, clipped, x.size, origin, spacing, first, *shape, sums)
     area = nominal_scale**2
-    sums = [
-        np.bincount(cell, weight * values[j, i], shape[0] * shape[1]).astype(np.float64).reshape(shape)
-        for values in (total, pixels, clipped)
-    ]
     return SkyPatches(first, sums[0] / area, sums[1], sums[2], (0.5 * native) ** 2, noise / area)
 
 
@@ -291,20 +280,20 @@ def _sum_blocks(
     # Nothing is clipped for the rounding of float32 alone.
     limit = clip_sigma * noise + 1e-6 * float(np.abs(level).max())
     total, pixels, clipped = (np.empty((rows, columns)) for _ in range(3))
-    for first in range(0, rows, _LOCAL_BLOCKS):
-        last = min(first + _LOCAL_BLOCKS, rows)
-        here = (slice(first * block, last * block), slice(0, columns * block))
-        near = np.repeat(level[first // _LOCAL_BLOCKS], _LOCAL_BLOCKS * block)[: columns * block]
-        usable = good[here]
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = science[here] - near.astype(np.float32)
-            close = np.abs(difference) <= limit
-        kept = usable & close
-        at = slice(first, last)
-        pixels[at] = _block_sum(kept.astype(np.float32), block)
-        clipped[at] = _block_sum(usable, block) - pixels[at]
-        total[at] = _block_sum(np.where(kept, difference, np.float32(0.0)), block)
-        total[at] += pixels[at] * near.astype(np.float32)[::block].astype(np.float64)
+    _pixels.block_sums(
+        np.ascontiguousarray(science),
+        np.ascontiguousarray(good),
+        science.shape[1],
+        rows,
+        columns,
+        block,
+        level,
+        _LOCAL_BLOCKS,
+        limit,
+        total,
+        pixels,
+        clipped,
+    )
     return total, pixels, clipped, noise
 
 
@@ -327,17 +316,6 @@ def _hat(centres: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[n
     if len(places) == 1:
         return np.ones((len(centres), 1))
     return np.column_stack([np.interp(centres, places, unit) for unit in np.eye(len(places))])
-
-
-def _block_sum(values: NDArray[Any], block: int) -> NDArray[np.float32]:
-    """Sum an array in square blocks that fill it."""
-    rows = values[0::block].astype(np.float32)
-    for row in range(1, block):
-        rows += values[row::block]
-    sums = rows[:, 0::block].copy()
-    for column in range(1, block):
-        sums += rows[:, column::block]
-    return sums
 
 
 def _local_level(sample: NDArray[np.float64]) -> NDArray[np.float64] | None:

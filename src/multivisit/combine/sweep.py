@@ -9,34 +9,38 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache
+from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, WeightPlane
 from multivisit.combine.engines import context_planes, engine_memory, make_engine
+from multivisit.combine.kernel_engine import FAST_KERNELS, WindowSums
 from multivisit.combine.strips import ChipReach, Strip, lay_out_strips
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from multivisit.combine.chip_cache import ChipPixels
     from multivisit.combine.strips import RowSink
+    from multivisit.combine.survey import SurveyedChips
     from multivisit.exposures.pixel_map import PixelMap
     from multivisit.plan.parameters import CombinationParameters
 
-__all__ = ["SweepChip", "SweepPlan", "run_sweep"]
+__all__ = ["SweepChip", "SweepPlan", "block_rows", "run_sweep"]
 
 _MIB = 1 << 20
-# Rows being turned to the file's byte order and counted.
-_WRITING_BYTES = 24 * _MIB
-_SCALE_ROWS = 256
+_BLOCK_PIXELS = 1 << 19
+# Of a block in which finished rows are handed on, for each of its pixels: both planes, and both on their way.
+_BLOCK_BYTES = 24
+# A preview has no more pixels along a side.
+_PREVIEW_PIXELS = 1600
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class SweepPlan:
         Number of chips to keep a context for; 0 for no context.
     kernel : str
         The drizzle kernel, on which the memory depends.
+    held : int
+        Bytes that are taken all the time: the static masks.
     """
 
     def __init__(
@@ -77,8 +83,10 @@ class SweepPlan:
         chips: Sequence[SweepChip],
         context_chips: int = 0,
         kernel: str = "square",
+        held: int = 0,
     ) -> None:
         self.shape = shape
+        self.held = held
         self.kernel = kernel
         self.chips = {chip.number: chip for chip in chips}
         self.context_chips = context_chips
@@ -100,11 +108,35 @@ class SweepPlan:
         columns = max(chip.shape[1] for chip in self.chips.values())
         rows = max(strip.shape[0] for strip in self.strips)
         engine = engine_memory((rows, self.shape[1]), columns, self.planes, kernel=self.kernel)
-        return engine + max(self.n_pixels.values()) * 4 + _WRITING_BYTES
+        blocks = _BLOCK_BYTES * min(rows, block_rows(self.shape[1])) * self.shape[1]
+        return engine + max(self.n_pixels.values()) * 4 + blocks
 
     def least_memory(self) -> int:
         """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
-        return self.worker_memory() + max(self.n_pixels.values()) * LOADING_BYTES
+        return self.worker_memory() + max(self.n_pixels.values()) * LOADING_BYTES + self.held
+
+    def memory_for_kept(self, threads: int, memory: int | None) -> int | None:
+        """Give the bytes that chips may take that are kept from before the sweep.
+
+        Parameters
+        ----------
+        threads, memory
+            See `share_memory`.
+
+        Returns
+        -------
+        int or None
+            Bytes; None for no limit.
+
+        Raises
+        ------
+        ParameterError
+            If the budget is less than `least_memory`.
+        """
+        _, cache_memory = self.share_memory(threads, memory)
+        if cache_memory is None:
+            return None
+        return max(0, cache_memory - max(self.n_pixels.values()) * LOADING_BYTES)
 
     def share_memory(self, threads: int, memory: int | None) -> tuple[int, int | None]:
         """Divide a budget between threads and chips.
@@ -144,7 +176,7 @@ class SweepPlan:
         largest = max(self.n_pixels.values())
         spare = (memory - least) // (self.worker_memory() + largest * KEPT_BYTES)
         n_workers = min(n_workers, 1 + spare)
-        return n_workers, memory - n_workers * self.worker_memory()
+        return n_workers, memory - self.held - n_workers * self.worker_memory()
 
 
 def run_sweep(
@@ -156,6 +188,7 @@ def run_sweep(
     science_factor: float = 1.0,
     threads: int = 1,
     memory: int | None = None,
+    surveyed: SurveyedChips | None = None,
     on_chip: Callable[[int], None] | None = None,
 ) -> Counter[int]:
     """Combine all strips and hand their rows on.
@@ -176,6 +209,8 @@ def run_sweep(
         Most threads that may run.
     memory : int, optional
         Bytes that strips and chips may take; None for no limit.
+    surveyed : SurveyedChips, optional
+        Chips that `load` has at hand.
     on_chip : callable, optional
         Called in the caller's thread with the number of each chip that no strip needs any more.
 
@@ -194,11 +229,13 @@ def run_sweep(
     for strip in plan.strips:
         for number in strip.chips:
             strips_of[number].append(strip.number)
-    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory)
+    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory, surveyed)
+    spaces = _Workspaces(plan)
     stop = threading.Event()
 
     def make(strip: Strip) -> Counter[int]:
-        return _make_strip(strip, plan, parameters, cache, sink, science_factor, stop)
+        with spaces.one() as space:
+            return _make_strip(strip, plan, parameters, cache, sink, science_factor, space, stop)
 
     n_used: Counter[int] = Counter()
     waiting = {number: set(strips) for number, strips in strips_of.items()}
@@ -238,6 +275,57 @@ def _in_threads(
             raise
 
 
+class _Workspace:
+    """The memory of one thread, used again for each strip."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        columns = plan.shape[1]
+        rows = max(strip.shape[0] for strip in plan.strips)
+        block = min(rows, block_rows(columns))
+        self.window = (
+            WindowSums.zeros((rows, columns), context_chips=plan.context_chips)
+            if plan.kernel in FAST_KERNELS
+            else None
+        )
+        self.weights = WeightPlane(max(plan.n_pixels.values()))
+        self.science = np.empty((block, columns), dtype=np.float32)
+        self.weight = np.empty((block, columns), dtype=np.float32)
+
+
+class _Workspaces:
+    """Hands out workspaces; there are as many as threads that ask for one at the same time."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self._plan = plan
+        self._free: list[_Workspace] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[_Workspace]:
+        with self._lock:
+            space = self._free.pop() if self._free else None
+        space = space or _Workspace(self._plan)
+        yield space
+        with self._lock:
+            self._free.append(space)
+
+
+def block_rows(columns: int) -> int:
+    """Give the rows of a block in which finished rows are handed on: half a million pixels or so.
+
+    Parameters
+    ----------
+    columns : int
+        Columns of the mosaic.
+
+    Returns
+    -------
+    int
+        Rows; more than a pixel of a preview has.
+    """
+    return max(_BLOCK_PIXELS // max(1, columns), columns // _PREVIEW_PIXELS + 1, 1)
+
+
 def _make_strip(
     strip: Strip,
     plan: SweepPlan,
@@ -245,13 +333,14 @@ def _make_strip(
     cache: ChipCache,
     sink: RowSink,
     science_factor: float,
+    space: _Workspace,
     stop: threading.Event,
 ) -> Counter[int]:
     """Combine one strip and hand it on."""
     fill_value = np.nan if parameters.final_fillval is None else float(parameters.final_fillval)
     n_used: Counter[int] = Counter()
     if not strip.chips:
-        _write_empty(strip, sink, fill_value, plan.planes)
+        _write_empty(strip, sink, fill_value, plan.planes, space)
         return n_used
     engine = make_engine(
         strip.shape,
@@ -259,6 +348,7 @@ def _make_strip(
         kernel=parameters.final_kernel,
         pixfrac=parameters.final_pixfrac,
         context_chips=plan.context_chips,
+        memory=space.window,
     )
     last_row = strip.first_row + strip.shape[0]
     for number in strip.chips:
@@ -267,27 +357,33 @@ def _make_strip(
         chip = plan.chips[number]
         rows = plan.reaches[number].rows_for(strip.first_row, last_row)
         with cache.borrow(number, strip.number) as pixels:
+            weights = space.weights.of(pixels, rows)
             n_used[number] = engine.add_chip(
-                pixels.science, pixels.weights(rows), chip.pixel_map, chip.scale_ratio, number
+                pixels.science, weights, chip.pixel_map, chip.scale_ratio, number
             )
-    science, weight = engine.finish(fill_value)
-    if science_factor != 1.0:
-        _scale_observed(science, weight, science_factor)
-    if not stop.is_set():
-        sink.write_rows(strip.first_row, science, weight, engine.context)
+    for first, science, weight in _blocks(strip, space):
+        if stop.is_set():
+            return n_used
+        engine.finish_rows(first, fill_value, science, weight)
+        if science_factor != 1.0:
+            science[weight != 0.0] *= np.float32(science_factor)
+        context = None if engine.context is None else engine.context[:, first : first + len(science)]
+        sink.write_rows(strip.first_row + first, science, weight, context)
     return n_used
 
 
-def _write_empty(strip: Strip, sink: RowSink, fill_value: float, planes: int) -> None:
-    """Hand on rows that no chip reaches; they take no memory."""
-    science = np.broadcast_to(np.float32(fill_value), strip.shape)
-    weight = np.broadcast_to(np.float32(0.0), strip.shape)
-    context = np.broadcast_to(np.int32(0), (planes, *strip.shape)) if planes else None
-    sink.write_rows(strip.first_row, science, weight, context)
+def _blocks(
+    strip: Strip, space: _Workspace
+) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
+    """Give the first row of each block of a strip, and planes for its science and weight."""
+    for first in range(0, strip.shape[0], len(space.science)):
+        rows = min(len(space.science), strip.shape[0] - first)
+        yield first, space.science[:rows], space.weight[:rows]
 
 
-def _scale_observed(science: NDArray[np.float32], weight: NDArray[np.float32], factor: float) -> None:
-    """Multiply the science plane where it has weight, in place."""
-    for first in range(0, science.shape[0], _SCALE_ROWS):
-        rows = slice(first, first + _SCALE_ROWS)
-        science[rows][weight[rows] != 0.0] *= np.float32(factor)
+def _write_empty(strip: Strip, sink: RowSink, fill_value: float, planes: int, space: _Workspace) -> None:
+    """Hand on rows that no chip reaches."""
+    for first, science, weight in _blocks(strip, space):
+        science[...], weight[...] = fill_value, 0.0
+        context = np.broadcast_to(np.int32(0), (planes, *science.shape)) if planes else None
+        sink.write_rows(strip.first_row + first, science, weight, context)

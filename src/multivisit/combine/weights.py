@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multivisit.combine import _pixels
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from numpy.typing import NDArray
 
 __all__ = [
     "LARGEST_VALUE",
+    "PixelTest",
     "StaticLimit",
     "StaticMasks",
-    "blank_unweighted",
-    "exposure_weights",
-    "good_pixel_mask",
     "histogram_mode",
     "static_limit",
     "weight_per_pixel",
@@ -47,39 +48,50 @@ _STATIC_MOST = 0.01
 """A chip with a larger share of low pixels than this shows structure of the sky, not bad pixels."""
 
 
-def good_pixel_mask(
-    data_quality: NDArray[np.integer[Any]],
-    bits: int | None,
-    science: NDArray[np.floating[Any]] | None = None,
-) -> NDArray[np.bool_]:
-    """Tell good pixels from bad ones.
+@dataclass(frozen=True)
+class PixelTest:
+    """Which pixels count.
 
     A pixel is bad when it has any flag outside the good bits, as in AstroDrizzle, or when its value is no
-    number, or beyond all measure (`LARGEST_VALUE`).
-
-    Parameters
-    ----------
-    data_quality : ndarray of int
-        Flags.
-    bits : int or None
-        Good bits as one number; None lets flags pass.
-    science : ndarray of float, optional
-        Values in electrons/s; NaN, infinities and what is as far from 0 as `LARGEST_VALUE` are bad.
-
-    Returns
-    -------
-    ndarray of bool
-        True where a pixel is good, same shape.
+    number, beyond all measure (`LARGEST_VALUE`), or beyond the limits.
     """
-    if bits is None:
-        good = np.ones(data_quality.shape, dtype=np.bool_)
-    else:
-        good = (data_quality & (~bits & _DQ_BITS)) == 0
-    if science is not None:
-        limit = science.dtype.type(LARGEST_VALUE)
-        with np.errstate(invalid="ignore"):
-            good &= (science > -limit) & (science < limit)
-    return good
+
+    bits: int | None
+    """Good DQ bits as one number; None lets flags pass."""
+
+    low: float = -math.inf
+    """Lowest good value, electrons/s."""
+
+    high: float = math.inf
+    """Highest good value, electrons/s."""
+
+    @property
+    def passes_all_flags(self) -> bool:
+        """Whether no flag makes a pixel bad."""
+        return self._bad_bits == 0
+
+    def mark(self, science: NDArray[np.float32], flags: NDArray[Any], good: NDArray[np.bool_]) -> int:
+        """Mark the good ones of some pixels.
+
+        Parameters
+        ----------
+        science : ndarray of float32
+            Electrons/s, contiguous.
+        flags : ndarray
+            DQ flags, big-endian, 16 bits, contiguous, same shape.
+        good : ndarray of bool
+            Where they are marked, same shape.
+
+        Returns
+        -------
+        int
+            Number of good pixels.
+        """
+        return _pixels.mark(science, flags, science.size, self._bad_bits, self.low, self.high, good)
+
+    @property
+    def _bad_bits(self) -> int:
+        return 0 if self.bits is None else ~self.bits & _DQ_BITS
 
 
 def weight_per_pixel(exposure_time: float, weight_scale: str | float | None = "exptime") -> float:
@@ -114,43 +126,6 @@ def weight_per_pixel(exposure_time: float, weight_scale: str | float | None = "e
     return weight_scale * exposure_time
 
 
-def exposure_weights(good: NDArray[np.bool_], weight: float) -> NDArray[np.float32]:
-    """Give each good pixel the exposure's weight and each bad one 0.
-
-    Parameters
-    ----------
-    good : ndarray of bool
-        Good pixels.
-    weight : float
-        Weight of a good pixel (see `weight_per_pixel`).
-
-    Returns
-    -------
-    ndarray of float32
-        Weights, same shape.
-    """
-    return good.astype(np.float32) * np.float32(weight)
-
-
-def blank_unweighted(science: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Replace pixels of no weight by 0 in place, so that no NaN or infinity can spread from them.
-
-    Parameters
-    ----------
-    science : ndarray of float32
-        Values; changed in place.
-    weight : ndarray of float32
-        Weights.
-
-    Returns
-    -------
-    ndarray of float32
-        `science` itself.
-    """
-    science[weight == 0.0] = 0.0
-    return science
-
-
 def histogram_mode(values: NDArray[np.floating[Any]], bin_width: float) -> float:
     """Locate the peak of a histogram by a parabola fitted to its highest bin and three on either side.
 
@@ -171,6 +146,12 @@ def histogram_mode(values: NDArray[np.floating[Any]], bin_width: float) -> float
         return 0.5 * (low + high)
     n_bins = math.ceil((high - low) / bin_width)
     counts, edges = np.histogram(values, bins=n_bins, range=(low, low + n_bins * bin_width))
+    return _peak(counts, edges, bin_width)
+
+
+def _peak(counts: NDArray[np.int64], edges: NDArray[np.float64], bin_width: float) -> float:
+    """Locate the peak of a histogram."""
+    n_bins = len(counts)
     peak = int(np.argmax(counts))
     centre = 0.5 * float(edges[peak] + edges[peak + 1])
     reach = min(_PARABOLA_REACH, peak, n_bins - 1 - peak)
@@ -224,17 +205,21 @@ def static_limit(
         Mode, standard deviation and limit.
     """
     step = max(1, math.isqrt(science.size // _STATIC_SAMPLE))
-    values = science[::step, ::step][good[::step, ::step]].astype(np.float64)
-    mean, sigma = 0.0, 0.0
-    for clip in range(_STATIC_CLIPS + 1):
-        if values.size < 2:
-            return StaticLimit(mode=math.nan, sigma=0.0, limit=-math.inf)
-        mean, sigma = float(values.mean()), float(values.std(ddof=1))
-        if clip < _STATIC_CLIPS:
-            values = values[np.abs(values - mean) <= _STATIC_CLIP_SIGMA * sigma]
+    ny, nx = science.shape
+    values = np.empty(-(-ny // step) * -(-nx // step) + 1, dtype=np.float32)
+    n = _pixels.sample(np.ascontiguousarray(science), np.ascontiguousarray(good), ny, nx, step, values)
+    n, mean, sigma, low, high = _pixels.clip(values, n, _STATIC_CLIPS, _STATIC_CLIP_SIGMA)
+    if n < 2:
+        return StaticLimit(mode=math.nan, sigma=0.0, limit=-math.inf)
     if sigma <= 1e-7 * abs(mean):
         return StaticLimit(mode=mean, sigma=sigma, limit=-math.inf)
-    mode = histogram_mode(values, _STATIC_BIN_WIDTH * sigma)
+    width = _STATIC_BIN_WIDTH * sigma
+    mode = 0.5 * (low + high)
+    if high - low > width:
+        n_bins = math.ceil((high - low) / width)
+        edges, counts = np.linspace(low, low + n_bins * width, n_bins + 1), np.zeros(n_bins, dtype=np.int64)
+        _pixels.histogram(values, n, edges, n_bins, counts)
+        mode = _peak(counts, edges, width)
     return StaticLimit(mode=mode, sigma=sigma, limit=mode - static_sigma * sigma)
 
 
@@ -256,11 +241,17 @@ class StaticMasks:
     def __init__(self, static_sigma: float = 4.0) -> None:
         self._static_sigma = static_sigma
         self._low: dict[Hashable, NDArray[np.bool_]] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def masks(self) -> Mapping[Hashable, NDArray[np.bool_]]:
+        """The masks by signature, True for pixels that are left out; not to be changed."""
+        return MappingProxyType(self._low)
 
     def add(
         self, signature: Hashable, science: NDArray[np.float32], good: NDArray[np.bool_]
     ) -> NDArray[np.bool_]:
-        """Take the low pixels of one chip of one exposure into the mask of its signature.
+        """Take the low pixels of one chip of one exposure into the mask of its signature; from any thread.
 
         Parameters
         ----------
@@ -277,9 +268,11 @@ class StaticMasks:
             True for the good pixels of this chip that are low.
         """
         limit = static_limit(science, good, self._static_sigma)
-        with np.errstate(invalid="ignore"):
-            low = good & (science < np.float32(limit.limit))
-        n_low, n_good = int(np.count_nonzero(low)), int(np.count_nonzero(good))
+        low = np.empty(good.shape, dtype=np.bool_)
+        n_low = _pixels.find_low(
+            np.ascontiguousarray(science), np.ascontiguousarray(good), good.size, limit.limit, low
+        )
+        n_good = int(np.count_nonzero(good))
         if n_low > _STATIC_MOST * n_good:
             _LOG.warning(
                 "Static mask of %s: %d of %d good pixels lie more than %g standard deviations below the "
@@ -290,31 +283,25 @@ class StaticMasks:
                 self._static_sigma,
             )
             return np.zeros_like(good)
-        known = self._low.get(signature)
-        if known is None:
-            self._low[signature] = low.copy()
-        else:
-            known |= low
+        with self._lock:
+            known = self._low.get(signature)
+            if known is None:
+                self._low[signature] = low.copy()
+            else:
+                known |= low
         return low
 
-    def apply(self, signature: Hashable, good: NDArray[np.bool_]) -> int:
-        """Take the statically bad pixels out of a mask of good pixels, in place.
+    def mask(self, signature: Hashable) -> NDArray[np.bool_] | None:
+        """Give the mask of a signature.
 
         Parameters
         ----------
         signature : hashable
             As in `add`.
-        good : ndarray of bool
-            Good pixels; changed in place.
 
         Returns
         -------
-        int
-            Number of pixels taken out that were good.
+        ndarray of bool or None
+            True for statically bad pixels; not to be changed. None if no chip has any.
         """
-        low = self._low.get(signature)
-        if low is None:
-            return 0
-        n_masked = int(np.count_nonzero(good & low))
-        good &= ~low
-        return n_masked
+        return self._low.get(signature)

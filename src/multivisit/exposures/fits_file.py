@@ -21,7 +21,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.errors import ExposureError, MissingFileError
-from multivisit.exposures.headers import found, number, text, whole_number
+from multivisit.exposures.headers import found, header_of_cards, number, text, whole_number
+from multivisit.exposures.stored_image import FileState, StoredImage
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -76,6 +77,9 @@ class ImageExtension:
     image: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     """The image itself, where it was asked for."""
 
+    stored: StoredImage | None = field(default=None, compare=False, repr=False)
+    """Where its pixels stand in the file; None where they cannot be taken as they are (gzip, BSCALE...)."""
+
     @property
     def label(self) -> str:
         """The extension's name for messages, for example ``[SCI,1]``."""
@@ -118,6 +122,7 @@ def read_extensions(path: Path, images_of: Collection[str] = ()) -> tuple[ImageE
     extensions = []
     with _open(path) as stream:
         for extension in _walk(stream, path):
+            extension = replace(extension, stored=_stored(stream, path, extension))
             if extension.name in images_of:
                 start = stream.tell()
                 image = _image(stream, path, extension)
@@ -305,9 +310,7 @@ def _is_readable(card: str) -> bool:
 
 def _extension(index: int, cards: str, path: Path) -> ImageExtension:
     """Interpret the keywords of a header that give its name and the layout of its data."""
-    from astropy.io import fits
-
-    header = fits.Header.fromstring(cards)
+    header = header_of_cards(cards)
     name = "PRIMARY" if index == 0 else text(header, "EXTNAME").upper()
     n_axes = _count(header, "NAXIS", path, index)
     axes = [_count(header, f"NAXIS{axis}", path, index) for axis in range(1, n_axes + 1)]
@@ -395,6 +398,21 @@ def _image(stream: IO[bytes], path: Path, extension: ImageExtension) -> NDArray[
     # Absurd factors give infinities, which are no good pixels.
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(stored.astype(np.float64) * scale + zero)
+
+
+def _stored(stream: IO[bytes], path: Path, extension: ImageExtension) -> StoredImage | None:
+    """Note where the pixels stand that begin at the stream's position, if they can be read from there."""
+    header = extension.header
+    plain = not isinstance(stream, gzip.GzipFile) and extension.data_bytes > 0 and len(extension.shape) == 2
+    if not plain or extension.index == 0 or text(header, "XTENSION") != "IMAGE" or image_problem(extension):
+        return None
+    if (number(header, "BSCALE") or 1.0, number(header, "BZERO") or 0.0) != (1.0, 0.0):
+        return None
+    bits = whole_number(header, "BITPIX")
+    if bits not in _DTYPES:
+        return None
+    state = FileState.of(stream.fileno())
+    return StoredImage(path, stream.tell(), (extension.shape[0], extension.shape[1]), bits, state)
 
 
 def _read_data(stream: IO[bytes], path: Path, extension: ImageExtension) -> bytes:

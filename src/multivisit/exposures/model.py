@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from multivisit.exposures.quality import (
     quality_extension_names,
     quality_file_problem,
 )
+from multivisit.exposures.stored_image import StoredImage
 from multivisit.sky.footprint import POINTS_PER_EDGE, outline_pixels
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ _TABLE_EXTENSIONS = ("WCSDVARR", "D2IMARR")
 _LARGEST_EXTVER = 999
 # Hubble's flags have 16 bits; the highest of them makes a 16-bit number negative.
 _ALL_FLAGS = 0xFFFF
+# BITPIX of the pixels and of the flags as the calibration pipelines write them.
+_SCIENCE_BITS, _QUALITY_BITS = -32, 16
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,12 @@ class Chip:
     quality_problem: str = field(default="", compare=False, repr=False)
     """Why its data quality cannot be read, as far as headers tell; for the vetting to refuse."""
 
+    stored_science: StoredImage | None = field(default=None, compare=False, repr=False)
+    """Where its pixels stand in the file, if they can be read from there some rows at a time."""
+
+    stored_quality: StoredImage | None = field(default=None, compare=False, repr=False)
+    """The same of its data quality."""
+
     def wcs(self) -> WCS:
         """Build the full WCS of the chip: TAN, SIP, NPOL and D2IM tables.
 
@@ -118,7 +128,7 @@ class Chip:
         ExposureError
             If the file cannot be read, or the exposure time is 0 and the pixels are no rates.
         """
-        return _scaled(self._image("SCI"), self._electrons_per_second())
+        return _scaled(self._image("SCI"), self.electrons_per_second())
 
     def read_data_quality(self) -> NDArray[np.int32]:
         """Read the data-quality flags.
@@ -157,7 +167,7 @@ class Chip:
         error = self._optional_image("ERR")
         if error is None:
             return None
-        return _scaled(error, self._electrons_per_second())
+        return _scaled(error, self.electrons_per_second())
 
     def outline(
         self, points_per_edge: int = POINTS_PER_EDGE
@@ -174,12 +184,27 @@ class Chip:
         ra, dec : ndarray
             Degrees, shape ``(4 * points_per_edge,)`` each, around the chip from its first pixel, not closed.
         """
-        x, y = outline_pixels(self.shape, points_per_edge).T
-        ra, dec = self.wcs().all_pix2world(x, y, 0)
-        return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+        known = self._outlines.get(points_per_edge)
+        if known is None:
+            x, y = outline_pixels(self.shape, points_per_edge).T
+            known = np.asarray(self.wcs().all_pix2world(x, y, 0), dtype=np.float64)
+            self._outlines[points_per_edge] = known
+        ra, dec = known.copy()
+        return ra, dec
 
-    def _electrons_per_second(self) -> float:
-        """Give the factor from the file's units to electrons per second."""
+    @cached_property
+    def _outlines(self) -> dict[int, NDArray[np.float64]]:
+        """Outlines that have been worked out, by their points per edge."""
+        return {}
+
+    def electrons_per_second(self) -> float:
+        """Give the factor from the file's units to electrons per second.
+
+        Raises
+        ------
+        ExposureError
+            If the exposure time is 0 and the pixels are no rates.
+        """
         if self.units.endswith("/S"):
             return self.gain
         if self.exposure_time <= 0.0:
@@ -332,7 +357,7 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
     start = keywords.start_mjd(primary, first)
     rootname = keywords.rootname(filename, primary)
     quality_path = find_quality_file(path, extensions, science) if file_type == "c0m" else None
-    quality_problems = _quality_problems(path, quality_path, extensions, science)
+    qualities = _qualities(path, quality_path, extensions, science)
     tables = {(e.name, 1 if e.version is None else e.version): e for e in extensions if e.image is not None}
     chips = []
     for extver, extension in science.items():
@@ -355,7 +380,9 @@ def read_exposure(path: str | os.PathLike[str]) -> Exposure:
                 wcs_name=text(header, "WCSNAME") or None,
                 lookup_tables=_checked_tables(path, extver, header, tables),
                 quality_path=quality_path,
-                quality_problem=quality_problems.get(extver, ""),
+                quality_problem=qualities[extver][0],
+                stored_science=_of_kind(extension.stored, _SCIENCE_BITS),
+                stored_quality=qualities[extver][1],
             )
         )
     return Exposure(
@@ -421,28 +448,35 @@ def _check_complete(path: Path, extensions: tuple[ImageExtension, ...], detector
         )
 
 
-def _quality_problems(
+def _qualities(
     path: Path,
     quality_path: Path | None,
     extensions: tuple[ImageExtension, ...],
     science: dict[int, ImageExtension],
-) -> dict[int, str]:
-    """Find by the headers which chips' data quality cannot be read or has another shape than the pixels."""
+) -> dict[int, tuple[str, StoredImage | None]]:
+    """Find by the headers why a chip's data quality cannot be read (empty if it can), and where it stands."""
     if quality_path is not None:
         path, extensions = quality_path, read_extensions(quality_path)
-    problems = {}
+    found: dict[int, tuple[str, StoredImage | None]] = {}
     for extver, chip in science.items():
         quality = find_quality_extension(extensions, extver, own=quality_path is None)
         if quality is None:
-            if quality_path is not None:
-                problems[extver] = f"{path}: has no data quality of chip {extver}"
+            problem = "" if quality_path is None else f"{path}: has no data quality of chip {extver}"
+            found[extver] = problem, None
             continue
-        problem = image_problem(quality)
-        if problem is None and quality.shape != chip.shape:
+        problem = image_problem(quality) or ""
+        if not problem and quality.shape != chip.shape:
             problem = f"shape is {quality.shape}, expected {chip.shape} (rows, columns) as in SCI"
-        if problem is not None:
-            problems[extver] = f"{path}[{quality.name},{extver}]: {problem}"
-    return problems
+        if problem:
+            found[extver] = f"{path}[{quality.name},{extver}]: {problem}", None
+        else:
+            found[extver] = "", _of_kind(quality.stored, _QUALITY_BITS)
+    return found
+
+
+def _of_kind(stored: StoredImage | None, bits: int) -> StoredImage | None:
+    """An image that can be read as it stands, if its pixels are of a kind."""
+    return stored if stored is not None and stored.bits == bits else None
 
 
 def _units(path: Path, extver: int, header: fits.Header, detector: Detector) -> str:

@@ -59,7 +59,8 @@ def get_sky_cells(
         Width of the projection cells in degrees; by default the published 450287 pixels of 0.04 arcsec. Each
         is divided into 21 x 21 sky cells whatever its size.
     diagnostic_mode : bool, optional
-        Log the cells of every exposure at level INFO.
+        Log the cells of every exposure at level INFO, and write the outlines of cells and chips into the
+        folder ``sky_cells_diagnostics`` of the working folder, for DS9 and as JSON.
 
     Returns
     -------
@@ -73,7 +74,14 @@ def get_sky_cells(
     """
     from multivisit.plan.coverage import find_sky_cells
 
-    return find_sky_cells(visit_input, input_path, scale, cell_size, diagnostic=diagnostic_mode)
+    return find_sky_cells(
+        visit_input,
+        input_path,
+        scale,
+        cell_size,
+        diagnostic=diagnostic_mode,
+        diagnostic_folder="sky_cells_diagnostics" if diagnostic_mode else None,
+    )
 
 
 def interpret_scells(sky_cells: Mapping[str, SkyCell]) -> dict[str, dict[str, Any]]:

@@ -32,7 +32,8 @@ def interpret_mvm_input(
     Parameters
     ----------
     results : str or list
-        A poller file, or exposure files. The sky cells of a list of files are those that the files fall on.
+        A poller file, or exposure files; associations (``_asn.fits``) stand for their exposures beside them.
+        The sky cells of a list of files are those that the files fall on.
     log_level : int
         Level of this package's own messages during the call.
     layer_method : {'all', 'hard', 'kmeans'}
@@ -67,7 +68,7 @@ def interpret_mvm_input(
     from multivisit.plan.sky_cell_products import layer_descriptions, products_of_layers
     from multivisit.plan.vetting import vet_exposures
 
-    with _own_log_level(log_level):
+    with own_log_level(log_level):
         rows = _rows(results) if user_table is None else rows_of_table(user_table)
         vetting = vet_exposures(rows, include_small=include_small, only_cte=only_cte)
         if vetting.no_viable_reason:
@@ -125,7 +126,7 @@ def build_poller_table(
         raise NotOfferedError("poller_type='svm': tables of single visits are not made, use 'mvm'")
     if poller_type != "mvm":
         raise ParameterError(f"poller_type: found {poller_type!r}, expected 'mvm'")
-    with _own_log_level(log_level):
+    with own_log_level(log_level):
         rows = _rows(input)
         if all_mvm_exposures is not None:
             all_mvm_exposures.extend(row.filename for row in rows)
@@ -164,20 +165,22 @@ def determine_filter_name(raw_filter: str) -> str:
 def _rows(results: str | os.PathLike[str] | Sequence[str]) -> Sequence[PollerRow]:
     """Give the rows of a poller file, or rows of the files in a list."""
     from multivisit.errors import ParameterError
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import PollerRow, read_poller
 
     if isinstance(results, (str, os.PathLike)):
         return read_poller(results)
     try:
-        return [PollerRow(filename=os.fspath(name)) for name in results]
+        names = [os.fspath(name) for name in results]
     except TypeError:
         raise ParameterError(
             f"input: found {results!r}, expected a poller file or a list of exposure files"
         ) from None
+    return [PollerRow(filename=name) for name in expand_associations(names)]
 
 
 @contextlib.contextmanager
-def _own_log_level(log_level: int) -> Iterator[None]:
+def own_log_level(log_level: int) -> Iterator[None]:
     """Set the level of this package's logger for the time of a call; no other logger is touched."""
     from multivisit.errors import ParameterError
 

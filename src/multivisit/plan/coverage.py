@@ -8,15 +8,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multivisit.atomic import atomic_path
 from multivisit.errors import (
     ExposureError,
     MissingFileError,
     MultivisitError,
     ParameterError,
+    ProductError,
     SkyCellError,
 )
 from multivisit.exposures.model import read_exposure
 from multivisit.exposures.quality import quality_file_problem
+from multivisit.plan.associations import expand_associations
 from multivisit.plan.exposure_files import absolute_path, find_exposure_file, what_is_there
 from multivisit.plan.poller import read_poller
 from multivisit.plan.vetting_rules import wcs_problem
@@ -43,14 +46,16 @@ def find_sky_cells(
     cell_size: float | None = None,
     *,
     diagnostic: bool = False,
+    diagnostic_folder: str | os.PathLike[str] | None = None,
 ) -> dict[str, SkyCell]:
-    """Find all sky cells that exposures cover. Only headers are read, and nothing is written.
+    """Find all sky cells that exposures cover. Only headers are read; by default nothing is written.
 
     Parameters
     ----------
     visit_input : str, path or sequence of them
         A poller file, one exposure (a name that ends in ``.fits`` or ``.fits.gz``), or a sequence of
-        exposures. Data quality files of WFPC2 among them are left out, with a message in the log.
+        exposures. Associations (``_asn.fits``) stand for their exposures beside them. Data quality files of
+        WFPC2 among them are left out, with a message in the log.
     input_path : str or path, optional
         Folder in which exposures are looked for that are not in the working folder.
     scale : str or float, optional
@@ -59,6 +64,9 @@ def find_sky_cells(
         Width of the projection cells in degrees; by default the published 450287 pixels of 0.04 arcsec.
     diagnostic : bool, optional
         Log the cells of every exposure at level INFO instead of DEBUG.
+    diagnostic_folder : str or path, optional
+        Write the footprints of exposures and sky cells into this folder, which is made if it is missing:
+        ``sky_cells.reg`` for DS9 (cells blue, chips green) and ``sky_cells.json``.
 
     Returns
     -------
@@ -81,9 +89,11 @@ def find_sky_cells(
     cells_of_outlines([], scale, cell_size)  # an impossible size is an error before any file is read
     level = logging.INFO if diagnostic else logging.DEBUG
     found: dict[str, SkyCell] = {}
+    exposures: list[Exposure] = []
     problems: list[MultivisitError] = []
     seen: set[Path] = set()
-    for name, pathname in _names(visit_input):
+    folders = [Path()] if input_path is None else [Path(), Path(input_path)]
+    for name, pathname in _names(visit_input, folders):
         try:
             path = _locate(name, pathname, input_path)
             if problem := quality_file_problem(path.name):
@@ -100,9 +110,12 @@ def find_sky_cells(
             problems.append(error)
             continue
         log.log(level, "%s covers %s", name, ", ".join(cell.sky_cell_id for cell in cells))
+        exposures.append(exposure)
         for cell in cells:
             found.setdefault(cell.sky_cell_id, cell).members.append(name)
     _raise(problems)
+    if diagnostic_folder is not None:
+        _write_footprints(Path(diagnostic_folder), found, exposures)
     return found
 
 
@@ -135,6 +148,33 @@ def cells_of_exposure(
         raise ExposureError(f"{exposure.path}: the WCS is not usable: {error}") from error
 
 
+def _write_footprints(folder: Path, cells: dict[str, SkyCell], exposures: Sequence[Exposure]) -> None:
+    """Write the outlines of sky cells and exposures."""
+    from multivisit.plan.footprint_files import (
+        NamedOutline,
+        exposure_outlines,
+        footprints_json,
+        regions_text,
+    )
+
+    outlines = [
+        NamedOutline.of(name, (cell.footprint[:, 0], cell.footprint[:, 1]), "blue")
+        for name, cell in cells.items()
+    ]
+    outlines += exposure_outlines(exposures)
+    members = {name: list(cell.members) for name, cell in cells.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ProductError(f"{folder}: the folder cannot be made: {error.strerror or error}") from error
+    for ending, text in (
+        ("reg", regions_text(outlines)),
+        ("json", footprints_json(outlines, sky_cells=members)),
+    ):
+        with atomic_path(folder / f"sky_cells.{ending}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
 def _check_arguments(scale: object, cell_size: object) -> None:
     """Refuse what is neither a name nor a number."""
     if scale is not None and not isinstance(scale, str | int | float):
@@ -151,7 +191,7 @@ def _resolved(path: Path) -> Path:
         return path
 
 
-def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
+def _names(visit_input: VisitInput, folders: Sequence[str | os.PathLike[str]]) -> Iterable[tuple[str, str]]:
     """Names of the exposures as given, each with the path that a poller file has for it (or nothing)."""
     if not isinstance(visit_input, str | os.PathLike):
         if not isinstance(visit_input, Iterable):
@@ -160,10 +200,10 @@ def _names(visit_input: VisitInput) -> Iterable[tuple[str, str]]:
         for name in names:
             if not isinstance(name, str | os.PathLike):
                 raise ParameterError(f"visit_input: found {name!r}, expected the name of an exposure file")
-        return [(os.fspath(name), "") for name in names]
+        return [(name, "") for name in expand_associations(names, folders)]
     name = os.fspath(visit_input)
     if name.lower().endswith((".fits", ".fits.gz")):
-        return [(name, "")]
+        return [(each, "") for each in expand_associations([name], folders)]
     return [(row.filename, row.pathname) for row in read_poller(name)]
 
 

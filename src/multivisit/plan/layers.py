@@ -30,8 +30,6 @@ _HARD_LIMITS: Final = (15.0, 120.0)
 _COARSE_DETECTORS: Final = ("ir", "pc")
 """Detectors with large pixels, which have a coarse layer besides the fine one."""
 
-_SCALES: Final = ("coarse", "fine")
-
 
 class _Key(NamedTuple):
     """What tells one layer from another, but for the scale. Sorts as layers do."""
@@ -67,7 +65,7 @@ class Layer:
     """``all``, or the year of the observations."""
 
     scale_name: str
-    """``fine`` (0.04 arcsec per pixel) or ``coarse`` (0.12)."""
+    """``fine`` (0.04 arcsec per pixel), ``coarse`` (0.12) or ``custom`` (a custom mosaic's own)."""
 
     file_type: str
     """Suffix of the product: ``drc`` when the members are CTE-corrected (FLC), else ``drz``."""
@@ -79,6 +77,17 @@ class Layer:
     """Every exposure of the input in this sky cell that could be placed on the sky, also those of other
     layers and those refused: the mosaics of a sky cell are cut to what all of these cover together."""
 
+    prefix: str = ""
+    """Beginning of the names of all files, in the place of ``hst_<sky cell>``."""
+
+    area: str = ""
+    """Of a custom mosaic, its area in words; empty for a sky cell."""
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is a custom mosaic: its area is not a sky cell."""
+        return bool(self.area)
+
     @property
     def layer_label(self) -> str:
         """Scale, class and year: ``all``, ``coarse-all``, ``short-2011`` or ``coarse-short-2011``."""
@@ -88,7 +97,12 @@ class Layer:
     def product_basename(self) -> str:
         """Name of the product without its suffix."""
         return product_basename(
-            self.sky_cell_id, self.instrument, self.detector, self.filter_name, self.layer_label
+            self.sky_cell_id,
+            self.instrument,
+            self.detector,
+            self.filter_name,
+            self.layer_label,
+            prefix=self.prefix,
         )
 
     @property
@@ -132,11 +146,16 @@ class Layer:
             self.filter_name,
             self.layer_label,
             member.exposure.rootname[:8],
+            prefix=self.prefix,
         )
 
 
 def make_layers(
-    vetting: Vetting, layer_method: str = "all", exp_limit: float | None = 2.0
+    vetting: Vetting,
+    layer_method: str = "all",
+    exp_limit: float | None = 2.0,
+    *,
+    scale_names: Sequence[str] = ("coarse", "fine"),
 ) -> tuple[tuple[Layer, ...], Vetting]:
     """Divide the accepted exposures into layers.
 
@@ -160,6 +179,8 @@ def make_layers(
         How exposures are divided by exposure time and year.
     exp_limit : float or None
         The ratio of exposure times above which 'kmeans' makes classes; None for no classes.
+    scale_names : sequence of str, optional
+        The scales that layers may have. 'coarse' is for the infrared and WFPC2 detectors only.
 
     Returns
     -------
@@ -186,7 +207,8 @@ def make_layers(
     layers: list[Layer] = []
     left_out: dict[tuple[str, str], list[Layer]] = defaultdict(list)
     for key in sorted(groups):
-        of_group = list(_layers_of_group(key, groups[key], tuple(frames[key.sky_cell_id].values())))
+        names = [name for name in scale_names if name != "coarse" or key.detector in _COARSE_DETECTORS]
+        of_group = list(_layers_of_group(key, groups[key], tuple(frames[key.sky_cell_id].values()), names))
         kept = {_place(member) for member in of_group[0].members}
         for candidate in groups[key]:
             if _place(candidate) not in kept:
@@ -259,13 +281,16 @@ def _kmeans_classes(times: dict[str, float], exp_limit: float | None) -> dict[st
 
 
 def _layers_of_group(
-    key: _Key, candidates: Sequence[Candidate], all_exposures: tuple[Exposure, ...]
+    key: _Key,
+    candidates: Sequence[Candidate],
+    all_exposures: tuple[Exposure, ...],
+    scale_names: Sequence[str],
 ) -> Iterator[Layer]:
     """Make the layers of one group, at each scale that the detector has."""
     has_flc = any(candidate.exposure.file_type == "flc" for candidate in candidates)
     members = [c for c in candidates if not has_flc or c.exposure.file_type == "flc"]
     members.sort(key=lambda c: (c.exposure.start_mjd or 0.0, c.exposure.rootname, c.row.filename))
-    for scale_name in _SCALES if key.detector in _COARSE_DETECTORS else ("fine",):
+    for scale_name in scale_names:
         yield Layer(
             sky_cell_id=key.sky_cell_id,
             instrument=key.instrument,

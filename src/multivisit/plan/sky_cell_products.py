@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -24,12 +23,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from multivisit.exposures.model import Exposure
-    from multivisit.sky.footprint import Outline
-    from multivisit.sky.grid import OutputGrid
 
 __all__ = ["SkyCellExposure", "SkyCellProduct", "layer_descriptions", "products_of_layers"]
-
-_SMALLEST_WIDTH = 1e-6
 
 
 class _Product:
@@ -320,7 +315,8 @@ class SkyCellProduct(_Product):
         ParameterError
             If the limits are not four numbers in order.
         """
-        from multivisit.sky.footprint import POINTS_PER_EDGE, bounding_grid
+        from multivisit.plan.custom_mosaic import limits_grid
+        from multivisit.sky.footprint import POINTS_PER_EDGE, bounding_grid, covered_part
 
         exposures = [self._exposure(name) for name in self.all_mvm_exposures]
         outlines = [chip.outline(POINTS_PER_EDGE) for exposure in exposures for chip in exposure.chips]
@@ -328,10 +324,10 @@ class SkyCellProduct(_Product):
             self.meta_wcs = self.skycell.wcs
             grid = bounding_grid(self.skycell, outlines)
         else:
-            whole = _custom_grid(self.skycell, custom_limits)
+            whole = limits_grid(self.skycell.projection_cell, self.skycell.scale, custom_limits)
             self.bounding_box = _bounding_box(self.skycell, custom_limits)
             self.meta_wcs = whole.wcs
-            grid = _covered_part(whole, outlines)
+            grid = covered_part(whole, outlines)
         self.meta_bounded_wcs = None if grid is None else grid.wcs
         return self.meta_bounded_wcs
 
@@ -422,58 +418,8 @@ def _product_of_layer(layer: Layer, log_level: int) -> SkyCellProduct:
     return product
 
 
-def _custom_grid(sky_cell: SkyCell, limits: Sequence[float]) -> OutputGrid:
-    """Give the grid of a custom mosaic; as published, its CRPIX is rounded to whole pixels at any scale."""
-    from multivisit.sky.grid import OutputGrid
-
-    ordered = len(limits) == 4 and limits[0] < limits[1] and limits[2] < limits[3]
-    if not ordered or not all(math.isfinite(limit) for limit in limits):
-        raise ParameterError(f"custom_limits: found {list(limits)}, expected xmin < xmax, ymin < ymax")
-    whole = sky_cell.projection_cell.wcs
-    ratio = float(whole.pscale) / sky_cell.scale
-    x_min, x_max, y_min, y_max = (round(float(limit) * ratio) for limit in limits)
-    crpix_x, crpix_y = (
-        round((float(crpix) - round(float(least))) * ratio)
-        for crpix, least in zip(whole.wcs.crpix, (limits[0], limits[2]), strict=True)
-    )
-    return OutputGrid(
-        sky_cell_id=sky_cell.sky_cell_id,
-        scale=sky_cell.scale,
-        crval=sky_cell.projection_cell.crval,
-        crpix=(float(crpix_x), float(crpix_y)),
-        shape=(y_max - y_min + 1, x_max - x_min + 1),
-    )
-
-
 def _bounding_box(sky_cell: SkyCell, limits: Sequence[float]) -> list[slice]:
     """Give the custom limits as slices (y, x) of the projection cell at the layer's scale."""
     ratio = float(sky_cell.projection_cell.wcs.pscale) / sky_cell.scale
     x_min, x_max, y_min, y_max = (round(float(limit) * ratio) for limit in limits)
     return [slice(y_min, y_max), slice(x_min, x_max)]
-
-
-def _covered_part(whole: OutputGrid, outlines: Sequence[Outline]) -> OutputGrid | None:
-    """Give the smallest whole-pixel part of a grid that contains all of it that outlines cover."""
-    from dataclasses import replace
-
-    from shapely import box, union_all
-
-    from multivisit.sky.footprint import sky_polygon_in_plane
-
-    ny, nx = whole.shape
-    frame = box(-0.5, -0.5, nx - 0.5, ny - 0.5)
-    polygons = [sky_polygon_in_plane(ra, dec, whole.wcs).intersection(frame) for ra, dec in outlines]
-    covered = union_all([polygon for polygon in polygons if polygon.area > 0])
-    if covered.is_empty:
-        return None
-    left, lower, right, upper = covered.bounds
-    x0, y0 = (max(0, math.floor(edge + 0.5 + _SMALLEST_WIDTH)) for edge in (left, lower))
-    x1 = min(nx, math.ceil(right + 0.5 - _SMALLEST_WIDTH))
-    y1 = min(ny, math.ceil(upper + 0.5 - _SMALLEST_WIDTH))
-    return replace(
-        whole,
-        crpix=(whole.crpix[0] - x0, whole.crpix[1] - y0),
-        shape=(y1 - y0, x1 - x0),
-        offset=(x0, y0),
-        cell_shape=whole.shape,
-    )

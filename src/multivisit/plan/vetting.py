@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from multivisit.errors import ExposureError, SkyCellError
+from multivisit.errors import ExposureError
 from multivisit.exposures.instruments import normalise_filter
 from multivisit.exposures.quality import quality_file_problem
 from multivisit.plan.exposure_files import absolute_path, locate_exposures
+from multivisit.plan.places import CustomPlaces, SkyCellPlaces
 from multivisit.plan.poller import PollerRow, check_duplicates, row_of_exposure
 from multivisit.plan.poller_columns import ROOTNAME
-from multivisit.plan.vetting_rules import Finding, refusal, remark, wcs_problem
+from multivisit.plan.vetting_rules import Finding, refusal, remark
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
     from multivisit.exposures.model import Exposure
-    from multivisit.sky.cells import SkyCell
+    from multivisit.plan.custom_mosaic import CustomArea, CustomMosaic
 
 __all__ = ["Candidate", "Vetting", "VettingRecord", "record_of", "vet_exposures"]
 
@@ -102,6 +103,9 @@ class Vetting:
     only_small_detectors: bool = False
     """True when nothing is left because ACS/HRC and ACS/SBC exposures were not wanted."""
 
+    custom: CustomMosaic | None = None
+    """The area of a custom mosaic; None for sky cells."""
+
     @property
     def refused(self) -> tuple[VettingRecord, ...]:
         """The records of what may not be combined."""
@@ -172,6 +176,8 @@ def vet_exposures(
     include_small: bool = True,
     only_cte: bool = False,
     sky_cells: Collection[str] = (),
+    area: CustomArea | None = None,
+    prefix: str | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Vetting:
     """Read the headers of exposures and decide for each whether it may be combined.
@@ -190,6 +196,10 @@ def vet_exposures(
         Whether of ACS/WFC and WFC3/UVIS only CTE-corrected exposures (FLC) may be combined.
     sky_cells : collection of str, optional
         The only sky cells that are wanted; all when empty.
+    area : CustomArea, optional
+        Area of a custom mosaic, which takes the place of the sky cells.
+    prefix : str, optional
+        Beginning of its names; an automatic one by default.
     progress : callable, optional
         Called with each file name after it has been read.
 
@@ -205,22 +215,26 @@ def vet_exposures(
     PollerError
         If a file is listed twice for the same sky cell.
     SkyCellError
-        If there is no sky cell of a name in `sky_cells`.
+        If there is no sky cell of a name in `sky_cells`, or no plane for the area.
+    ParameterError
+        If the area or the prefix is impossible.
     """
     rows = [_as_row(item) for item in rows_or_paths]
     paths = locate_exposures(rows, folder)
     rows = [_with_file(row, path) for row, path in zip(rows, paths, strict=True)]
     check_duplicates(rows, "the list of exposures")
-    cells = _SkyCells(sky_cells)
-    findings = _Findings()
     exposures: dict[Path, Exposure | ExposureError] = {}
     for row, path in zip(rows, paths, strict=True):
-        problem = quality_file_problem(path.name)
-        if problem is None and path not in exposures:
+        if quality_file_problem(path.name) is None and path not in exposures:
             exposures[path] = _read(path)
         if progress is not None:
             progress(row.filename)
-        if problem is not None:
+    usable = [found for found in exposures.values() if not isinstance(found, ExposureError)]
+    custom = None if area is None else CustomPlaces(area, prefix, rows, usable)
+    places = custom or SkyCellPlaces(sky_cells)
+    findings = _Findings()
+    for row, path in places.chosen(zip(rows, paths, strict=True)):
+        if problem := quality_file_problem(path.name):
             findings.add_other_file(row, problem)
             continue
         exposure = exposures[path]
@@ -229,9 +243,9 @@ def vet_exposures(
             continue
         finding = refusal(exposure) or _not_as_listed(row, exposure)
         option = _not_wanted(exposure, include_small=include_small, only_cte=only_cte)
-        for candidate, place in cells.candidates(row, exposure):
-            findings.add(candidate, finding=finding, place=place, option=option)
-    vetting = findings.vetting()
+        for placed, place in places.of(_completed(row, exposure), exposure):
+            findings.add(Candidate(placed, exposure), finding=finding, place=place, option=option)
+    vetting = replace(findings.vetting(), custom=None if custom is None else custom.mosaic)
     for record in vetting.refused:
         log.warning("%s is refused: %s", record.filename, _in_words(record))
     return vetting
@@ -382,60 +396,6 @@ def _not_as_listed(row: PollerRow, exposure: Exposure) -> Finding | None:
                 exposure.exposure_time,
             )
     return None
-
-
-class _SkyCells:
-    """Places exposures in sky cells."""
-
-    def __init__(self, wanted: Collection[str]) -> None:
-        self._wanted = frozenset(wanted)
-        self._cells: dict[str, SkyCell] = {}
-        for name in sorted(self._wanted):
-            self._cell(name)
-
-    def _cell(self, name: str) -> SkyCell:
-        from multivisit.sky.cells import SkyCell
-
-        if name not in self._cells:
-            self._cells[name] = SkyCell.from_name(name)
-        return self._cells[name]
-
-    def candidates(self, row: PollerRow, exposure: Exposure) -> Iterator[tuple[Candidate, Finding | None]]:
-        """Give a candidate for each sky cell, and what is wrong with its place on the sky."""
-        row = _completed(row, exposure)
-        if problem := wcs_problem(exposure):
-            yield Candidate(row, exposure), problem
-            return
-        try:
-            if row.sky_cell_id is None:
-                yield from self._found(row, exposure)
-            else:
-                yield Candidate(row, exposure), self._problem_in(row.sky_cell_id, exposure)
-        except (ExposureError, SkyCellError) as error:
-            yield Candidate(row, exposure), Finding(f"unusable WCS: {error}", "WCSNAME", is_broken=True)
-
-    def _found(self, row: PollerRow, exposure: Exposure) -> Iterator[tuple[Candidate, Finding | None]]:
-        """Give a candidate for each sky cell that the exposure falls on."""
-        from multivisit.plan.coverage import cells_of_exposure
-
-        names = [cell.sky_cell_id for cell in cells_of_exposure(exposure)]
-        if self._wanted:
-            names = [name for name in names if name in self._wanted]
-        for name in names:
-            yield Candidate(replace(row, sky_cell_id=name), exposure), None
-        if not names:
-            yield Candidate(row, exposure), Finding("falls on none of the sky cells that are wanted")
-
-    def _problem_in(self, name: str, exposure: Exposure) -> Finding | None:
-        """Say why the exposure is not combined in the sky cell that its row names."""
-        from multivisit.sky.footprint import POINTS_PER_EDGE, bounding_grid
-
-        if self._wanted and name not in self._wanted:
-            return Finding("this sky cell is not wanted")
-        outlines = [chip.outline(POINTS_PER_EDGE) for chip in exposure.chips]
-        if bounding_grid(self._cell(name), outlines) is None:
-            return Finding("does not overlap the sky cell")
-        return None
 
 
 def _completed(row: PollerRow, exposure: Exposure) -> PollerRow:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
 
-    from multivisit.combine.mosaic import LayerMosaic, MosaicSummary
+    from multivisit.combine.records import LayerMosaic, MosaicSummary
     from multivisit.exposures.model import Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
@@ -165,8 +165,12 @@ def _product_cards(product: ProductDescription) -> list[tuple[str, object, str]]
         ("DETECTOR", layer.detector.upper(), "detector"),
         ("PROD_VER", f"multivisit {version('multivisit')}", "software that made this file"),
         ("HAPLEVEL", 4, "multi-visit mosaic"),
-        ("SCELLID", layer.sky_cell_id.removeprefix("skycell-"), "sky cell"),
-        ("LAYER", layer.layer_label, "layer of the sky cell"),
+        (
+            "SCELLID",
+            layer.sky_cell_id.removeprefix("skycell-"),
+            "projection cell, or custom grid" if layer.is_custom else "sky cell",
+        ),
+        ("LAYER", layer.layer_label, "scale, exposure class and year"),
         ("PIXSCALE", product.grid.scale, "[arcsec] pixel size"),
         ("ASN_MTYP", "PROD-DTH", "a combined product"),
         ("DRIZPARS", trailer_name(layer.product_filename), "messages of the processing"),
@@ -230,8 +234,9 @@ def _time_cards(exposures: Sequence[Exposure]) -> list[tuple[str, object, str]]:
 def _coverage_cards(product: ProductDescription) -> list[tuple[str, object, str]]:
     """How deep and how complete the mosaic is."""
     statistics = product.mosaic.statistics
+    whole = "the area's" if product.layer.is_custom else "the sky cell's"
     return [
-        ("NPIXFRAC", statistics.observed_fraction, "fraction of the sky cell's pixels with data"),
+        ("NPIXFRAC", statistics.observed_fraction, f"fraction of {whole} pixels with data"),
         ("MEANEXPT", statistics.mean_exposure_time, "[s] mean exposure time of pixels with data"),
         ("MEDEXPT", statistics.median_exposure_time, "[s] median exposure time of pixels with data"),
         ("MEANNEXP", statistics.mean_exposures, "mean number of chips of pixels with data"),
@@ -308,6 +313,8 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
     packages = ", ".join(f"{name} {version(name)}" for name in ("drizzle", "numpy", "astropy"))
     lines = [f"Made by multivisit {version('multivisit')} with {packages}.", "Combination parameters:"]
     lines += [f"  {key} = {_parameter_text(value)}" for key, value in _parameter_items(product.parameters)]
+    if product.layer.is_custom:
+        lines.insert(1, f"Custom mosaic: {product.layer.area}.")
     if len(chips) > _MAXIMUM_NUMBERED_CHIPS:
         lines.append(
             f"Only the first {_MAXIMUM_NUMBERED_CHIPS} chips have Dnnn keywords; HDRTAB has all {len(chips)}."
@@ -319,7 +326,9 @@ def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list
 
 def _parameter_items(parameters: CombinationParameters) -> Iterable[tuple[str, Any]]:
     """Names and values of the combination parameters."""
-    return parameters.model_dump().items()
+    from multivisit.plan.parameters import used_combination_values
+
+    return used_combination_values(parameters).items()
 
 
 def _parameter_text(value: object) -> str:

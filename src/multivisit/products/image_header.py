@@ -153,7 +153,12 @@ def image_header(
 
 def _wcs_cards(grid: OutputGrid) -> list[tuple[str, object, str]]:
     """The grid's world coordinates; by LTV and LTM physical coordinates are the projection cell's pixels."""
-    cd = grid.scale / 3600.0
+    (cd1_1, cd1_2), (cd2_1, cd2_2) = grid.cd
+    is_north_up = grid.cd_matrix is None
+    owner = "image" if grid.projection_cell_crpix is None else "projection cell"
+    physical = f"physical pixels are the {owner}'s"
+    # The default of LONPOLE is another one where the tangent point is the north pole.
+    lonpole = [("LONPOLE", 180.0, "[deg] native longitude of the pole")] if grid.crval[1] >= 90.0 else []
     return [
         ("WCSAXES", 2, "number of world coordinate axes"),
         ("CTYPE1", "RA---TAN", "right ascension, gnomonic projection"),
@@ -164,16 +169,17 @@ def _wcs_cards(grid: OutputGrid) -> list[tuple[str, object, str]]:
         ("CRVAL2", float(grid.crval[1]), "[deg] declination of the tangent point"),
         ("CRPIX1", float(grid.crpix[0]), "column of the tangent point"),
         ("CRPIX2", float(grid.crpix[1]), "row of the tangent point"),
-        ("CD1_1", -cd, "[deg] East is to the left"),
-        ("CD1_2", 0.0, ""),
-        ("CD2_1", 0.0, ""),
-        ("CD2_2", cd, "[deg] North is up"),
+        ("CD1_1", cd1_1, "[deg] East is to the left" if is_north_up else "[deg] to the East, by column"),
+        ("CD1_2", cd1_2, "" if is_north_up else "[deg] to the East, by row"),
+        ("CD2_1", cd2_1, "" if is_north_up else "[deg] to the North, by column"),
+        ("CD2_2", cd2_2, "[deg] North is up" if is_north_up else "[deg] to the North, by row"),
+        *lonpole,
         ("RADESYS", "ICRS", "reference frame"),
-        ("ORIENTAT", 0.0, "[deg] position angle of the rows' axis"),
+        ("ORIENTAT", grid.orientation, "[deg] position angle of the rows' axis"),
         ("VAFACTOR", 1.0, "velocity aberration is corrected"),
         # Negative, since by custom physical = (pixel - LTV) / LTM: it counts in the projection cell.
-        ("LTV1", -grid.ltv[0], "physical pixels are the projection cell's"),
-        ("LTV2", -grid.ltv[1], "physical pixels are the projection cell's"),
+        ("LTV1", 0.0 - grid.ltv[0], physical),
+        ("LTV2", 0.0 - grid.ltv[1], physical),
         ("LTM1_1", 1.0, "scale of the physical pixels"),
         ("LTM2_2", 1.0, "scale of the physical pixels"),
     ]

@@ -14,7 +14,7 @@ from multivisit.products.keywords import member_value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.plan.layers import Layer
     from multivisit.plan.vetting import Candidate

@@ -186,7 +186,8 @@ class PreviewMaker:
 
 def _save(picture: Image, path: str | os.PathLike[str]) -> Path:
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
+        # Noise does not get much smaller, however hard one tries.
+        picture.save(temporary, format="PNG", compress_level=1)
     return Path(path)
 
 
@@ -301,7 +302,7 @@ def compass_directions(grid: OutputGrid, area: PictureArea) -> dict[str, tuple[f
     Parameters
     ----------
     grid : OutputGrid
-        The pixel grid: North is up at its tangent point, and nearly so elsewhere but close to the poles.
+        The pixel grid.
     area : PictureArea
         The part of it in the picture.
 
@@ -312,19 +313,26 @@ def compass_directions(grid: OutputGrid, area: PictureArea) -> dict[str, tuple[f
     """
     x = area.first_column + (area.shape[1] - 1) / 2
     y = area.first_row + (area.shape[0] - 1) / 2
+    cd = np.array(grid.cd)
     # Offsets from the tangent point on the plane, in radians: xi to the East, eta to the North.
-    cd = math.radians(grid.scale / 3600.0)
-    xi, eta = -(x + 1 - grid.crpix[0]) * cd, (y + 1 - grid.crpix[1]) * cd
+    xi, eta = np.radians(cd @ np.array([x + 1 - grid.crpix[0], y + 1 - grid.crpix[1]]))
     declination = math.radians(grid.crval[1])
     # The pole lies on the plane at xi = 0, eta = cot(declination), and North points straight to it (from it,
     # South of the equator). Multiplied by the sine, so that neither poles nor equator are an exception.
-    north_xi = -xi * math.sin(declination)
-    north_eta = math.cos(declination) - eta * math.sin(declination)
-    length = math.hypot(north_xi, north_eta)
-    if length < 1e-9:
-        return {"N": (0.0, 1.0), "E": (-1.0, 0.0)}
-    right, up = -north_xi / length, north_eta / length
-    return {"N": (right, up), "E": (-up, right)}
+    north = np.array([-xi * math.sin(declination), math.cos(declination) - eta * math.sin(declination)])
+    if math.hypot(*north) < 1e-9:
+        north = np.array([0.0, 1.0])
+    return {
+        name: _unit_pixels(cd, direction)
+        for name, direction in (("N", north), ("E", np.array([north[1], -north[0]])))
+    }
+
+
+def _unit_pixels(cd: NDArray[np.float64], direction: NDArray[np.float64]) -> tuple[float, float]:
+    """Turn a direction on the plane into one of length 1 in pixels."""
+    right, up = np.linalg.solve(cd, direction)
+    length = math.hypot(right, up)
+    return float(right / length), float(up / length)
 
 
 def _draw_compass(

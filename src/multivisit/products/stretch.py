@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multivisit.combine import _pixels
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,6 +28,8 @@ __all__ = [
 _BLOCK_PIXELS = 1024 * 1024
 _MARGIN = 0.02
 _LARGEST_HOLE = 64
+# Pixels of a picture from which its limits are found.
+_STRETCH_SAMPLE = 250_000
 _CLIPS = 8
 _CLIP_SIGMA = 3.0
 _MAD_TO_SIGMA = 1.4826
@@ -134,10 +138,7 @@ class BlockMeans:
             Anything but 0 where there are data, same shape: the weights.
         """
         for rows in _row_blocks(len(science), self.shape[1], first_row, self.factor):
-            has_data: NDArray[np.bool_] = np.isfinite(science[rows])
-            if observed is not None:
-                has_data &= observed[rows] != 0
-            self._add(first_row + rows.start, science[rows], has_data)
+            self._add(first_row + rows.start, science[rows], None if observed is None else observed[rows])
 
     def area(self) -> PictureArea:
         """Give the part of the image that has data, a small margin included."""
@@ -164,35 +165,28 @@ class BlockMeans:
         first_row, first_column = rows.start * factor, columns.start * factor
         return means, PictureArea(first_row, first_column, (end_row - first_row, end_column - first_column))
 
-    def _add(self, first_row: int, block: NDArray[Any], observed: NDArray[np.bool_]) -> None:
+    def _add(self, first_row: int, science: NDArray[Any], observed: NDArray[Any] | None) -> None:
         """Add rows of not too many pixels."""
-        rows: NDArray[np.bool_] = np.any(observed, axis=1)
-        columns: NDArray[np.bool_] = np.any(observed, axis=0)
-        if not rows.any():
-            return
-        # Columns without data on both sides are not summed.
-        left = int(np.argmax(columns)) // self.factor * self.factor
-        right = len(columns) - int(np.argmax(columns[::-1]))
-        observed, block = observed[:, left:right], block[:, left:right]
-        values = np.where(observed, block, 0.0)
-        row_starts = np.maximum(
-            np.arange(first_row // self.factor * self.factor, first_row + len(block), self.factor)
-            - first_row,
-            0,
-        )
-        column_starts = np.arange(0, right - left, self.factor)
-        sums, counts = (
-            np.add.reduceat(np.add.reduceat(one, row_starts, axis=0, dtype=kind), column_starts, axis=1)
-            for one, kind in ((values, np.float64), (observed, np.int32))
-        )
-        at = (
-            slice(first_row // self.factor, first_row // self.factor + len(row_starts)),
-            slice(left // self.factor, left // self.factor + len(column_starts)),
+        n_rows, width = science.shape
+        blocks = slice(first_row // self.factor, -(-(first_row + n_rows) // self.factor))
+        sums, counts = np.zeros_like(self._sums[blocks]), np.zeros_like(self._counts[blocks])
+        rows, columns = np.zeros(n_rows, dtype=np.bool_), np.zeros(width, dtype=np.bool_)
+        _pixels.block_means(
+            np.ascontiguousarray(science, dtype=np.float32),
+            None if observed is None else np.ascontiguousarray(observed, dtype=np.float32),
+            n_rows,
+            width,
+            first_row % self.factor,
+            self.factor,
+            sums,
+            counts,
+            rows,
+            columns,
         )
         with self._lock:
-            self._sums[at] += sums
-            self._counts[at] += counts
-            self._rows[first_row : first_row + len(rows)] |= rows
+            self._sums[blocks] += sums
+            self._counts[blocks] += counts
+            self._rows[first_row : first_row + n_rows] |= rows
             self._columns |= columns
 
 
@@ -225,6 +219,8 @@ def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:
     small = np.bincount(holes.ravel(), minlength=number + 1) <= _LARGEST_HOLE
     small[0] = False
     to_fill = small[holes]
+    if not to_fill.any():
+        return image
     filled = image.copy()
     for _ in range(_LARGEST_HOLE):
         known = np.isfinite(filled)
@@ -284,6 +280,7 @@ def find_stretch(values: NDArray[Any]) -> Stretch:
         or at 60 times the noise if that is more.
     """
     known = values[np.isfinite(values)].astype(np.float64)
+    known = known[:: max(1, known.size // _STRETCH_SAMPLE)]
     if known.size == 0:
         return Stretch(0.0, 1.0, 1.0)
     level, noise = _sky(known)

@@ -18,7 +18,6 @@ __all__ = [
     "manifest_name",
     "trailer_name",
     "vetting_name",
-    "vetting_text",
     "write_manifest",
     "write_text",
     "write_vetting",
@@ -111,7 +110,7 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     path : path
         The file.
     names : iterable of path
-        The products; folders are left out of their names.
+        The products, relative to the manifest's folder; absolute ones are named without folders.
 
     Returns
     -------
@@ -123,7 +122,8 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     ProductError
         If it cannot be written.
     """
-    lines = sorted({Path(name).name for name in names})
+    paths = [Path(name) for name in names]
+    lines = sorted({path.name if path.is_absolute() else path.as_posix() for path in paths})
     return write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -173,29 +173,3 @@ def _cell(value: object) -> object:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in value
     )
-
-
-def vetting_text(records: Sequence[VettingRecord]) -> str:
-    """Set a vetting table in plain text.
-
-    Parameters
-    ----------
-    records : sequence of VettingRecord
-        One for each exposure.
-
-    Returns
-    -------
-    str
-        A line for each exposure, in columns, then a line with their numbers.
-    """
-    if not records:
-        return "no exposures\n"
-    names = [str(_cell(record.filename)) for record in records]
-    width = max(map(len, names))
-    lines = []
-    for name, record in zip(names, records, strict=True):
-        verdict = "accepted" if record.accepted else "refused "
-        lines.append(f"{name:<{width}}  {verdict}  {_cell(record.reason)}".rstrip())
-    accepted = sum(record.accepted for record in records)
-    lines.append(f"{accepted} accepted, {len(records) - accepted} refused")
-    return "\n".join(lines) + "\n"

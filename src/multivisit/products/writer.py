@@ -6,12 +6,18 @@ import contextlib
 import datetime
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
 from multivisit.atomic import atomic_path
-from multivisit.combine.mosaic import MosaicStatistics, MosaicSummary
-from multivisit.products.fits_stream import FitsStream
+from multivisit.combine.coverage import MosaicStatistics
+from multivisit.combine.records import MosaicSummary
+from multivisit.products.compress import compress_images
+from multivisit.products.direct_file import DirectFile
+from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream
 from multivisit.products.header import (
     ProductDescription,
     primary_header,
@@ -26,11 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    import numpy as np
     from astropy.io import fits
     from numpy.typing import NDArray
 
-    from multivisit.combine.mosaic import ChipRecord, LayerMosaic
+    from multivisit.combine.records import ChipRecord, LayerMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.products.members import CombinedChip
@@ -120,6 +125,10 @@ class LayerWriter:
         turns out too small or too large, the data are moved in the end.
     context_planes : int
         Number of planes of CTX; 0 for no CTX.
+    compress : bool
+        Whether the images are tile-compressed in the end.
+    threads : int
+        Threads that compress.
 
     Raises
     ------
@@ -139,6 +148,8 @@ class LayerWriter:
         history: Sequence[str] = (),
         s_region: str | None = None,
         written: datetime.date | None = None,
+        compress: bool = False,
+        threads: int = 1,
     ) -> None:
         self.path = Path(folder) / layer.product_filename
         self._layer = layer
@@ -153,13 +164,16 @@ class LayerWriter:
         self._exit = contextlib.ExitStack()
         self._fits: FitsStream | None = None
         self._finished = False
+        self._compress = compress
+        self._threads = threads
 
     def __enter__(self) -> Self:
         """Make the temporary file and lay it out."""
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
-            self._stream = stack.enter_context(temporary.open("w+b"))
-            self._fits = FitsStream(self._stream, self._headers(self._describe(self._expected)))
+            stack.push(partial(self._compress_file, temporary))
+            file = stack.enter_context(DirectFile(temporary, LARGEST_PIECE))
+            self._fits = FitsStream(file, self._headers(self._describe(self._expected)))
             self._exit = stack.pop_all()
         return self
 
@@ -173,6 +187,11 @@ class LayerWriter:
         if kind is None and not self._finished:
             self._exit.push(_raise_unfinished)
         return self._exit.__exit__(kind, error, traceback)
+
+    def _compress_file(self, temporary: Path, kind: object, error: object, traceback: object) -> None:
+        """Compress what has been written whole, before the file gets its name."""
+        if self._compress and kind is None:
+            compress_images(temporary, self._threads)
 
     def write_rows(
         self,
@@ -195,7 +214,7 @@ class LayerWriter:
         self._open.write_rows(_SCIENCE, science, first_row)
         self._open.write_rows(_WEIGHT, weight, first_row)
         if context is not None:
-            for plane, rows in enumerate(context.reshape(-1, *context.shape[-2:])):
+            for plane, rows in enumerate(context if context.ndim > 2 else context[np.newaxis]):
                 self._open.write_rows(_CONTEXT, rows, first_row, plane)
 
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:

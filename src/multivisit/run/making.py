@@ -13,15 +13,17 @@ from multivisit.errors import ProductError
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
+from multivisit.run.diagnostics import write_diagnostics
 from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from multivisit.combine.mosaic import MosaicSummary, PreparedLayer
+    from multivisit.combine.mosaic import PreparedLayer
+    from multivisit.combine.records import MosaicSummary
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.run.options import RunOptions
@@ -47,6 +49,9 @@ class MadeMosaic:
 
     summary: MosaicSummary
     """Records of the chips, and statistics."""
+
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
 
 
 class _Outputs:
@@ -79,6 +84,8 @@ def make_mosaic(
     parameters: CombinationParameters,
     options: RunOptions,
     progress: Callable[[str, int, int], None],
+    *,
+    history: Sequence[str] = (),
 ) -> MadeMosaic:
     """Combine a layer's exposures and write its product and preview.
 
@@ -94,6 +101,8 @@ def make_mosaic(
         Output folder, previews, threads, memory.
     progress : callable
         See `multivisit.combine.mosaic.combine_layer`.
+    history : sequence of str, optional
+        More lines for the product's HISTORY.
 
     Returns
     -------
@@ -106,8 +115,9 @@ def make_mosaic(
         The mosaic cannot be combined, not within the memory, or not be written; nothing is left then.
     """
     exposures = [member.exposure for member in layer.members]
-    prepared = prepare_layer(exposures, grid, parameters, progress=progress)
     memory = None if options.memory is None else options.memory - process_memory() - _ROOM
+    threads = options.threads or 1
+    prepared = prepare_layer(exposures, grid, parameters, threads=threads, memory=memory, progress=progress)
     writer = LayerWriter(
         options.output_folder,
         layer,
@@ -115,6 +125,9 @@ def make_mosaic(
         parameters,
         prepared.expected_records(),
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
+        history=history,
+        compress=options.compress,
+        threads=threads,
     )
     preview = _preview_of(prepared) if options.previews else None
     with writer:
@@ -122,12 +135,15 @@ def make_mosaic(
             prepared,
             parameters,
             _Outputs(writer, preview),
-            threads=options.threads or 1,
+            threads=threads,
             memory=memory,
             progress=progress,
         )
         product = writer.finish(summary)
-    return MadeMosaic(product, _write_preview(preview, product, layer), summary)
+    diagnostics: tuple[Path, ...] = ()
+    if options.diagnostics:
+        diagnostics = write_diagnostics(options.output_folder, layer, prepared, parameters, summary)
+    return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics)
 
 
 def _preview_of(prepared: PreparedLayer) -> PreviewMaker:

@@ -8,17 +8,22 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multivisit.errors import NotOfferedError, ParameterError
+from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
+    from multivisit.catalogs.making import PhotometryMode
+    from multivisit.plan.custom_mosaic import CustomArea
     from multivisit.plan.layers import LayerMethod
 
 __all__ = [
+    "PHOTOMETRY_MODES",
     "ReturnCode",
     "RunOptions",
     "environment_switch",
-    "refuse_quality_testing",
 ]
+
+PHOTOMETRY_MODES: tuple[PhotometryMode, ...] = ("both", "aperture", "segment", "none")
+"""Which source catalogs may be asked for, the default first."""
 
 _TRUE_WORDS = frozenset({"on", "yes", "true", "1"})
 _FALSE_WORDS = frozenset({"off", "no", "false", "0"})
@@ -74,14 +79,39 @@ class RunOptions:
     published_conditions: bool = False
     """Choose parameters by the mean number of exposures a pixel, as the published code does."""
 
+    area: CustomArea | None = None
+    """Make custom mosaics of this area instead of sky cells."""
+
+    output_file_prefix: str | None = None
+    """Beginning of the names of all files, in the place of ``hst_<sky cell>``; a custom mosaic without one is
+    named by its projection cell and its centre."""
+
     trim: bool = False
     """Size each layer by its own members, not by all exposures of the run."""
+
+    custom_parameters: Path | None = None
+    """Custom parameter file that is read: its section "parameters" takes the place of the defaults."""
+
+    written_parameters: Path | None = None
+    """Custom parameter file that is written: all parameters of all products and exposures."""
 
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
+    compress: bool = False
+    """Tile-compress the products' images without loss: smaller files that take longer to write."""
+
     previews: bool = True
     """Write a PNG preview beside each product."""
+
+    phot_mode: PhotometryMode = "both"
+    """Which source catalogs are written beside each product: aperture, segment, both or none."""
+
+    quality_tests: bool = False
+    """Read pixels again for the quality checks that need them, and write the published quality files."""
+
+    report: bool = False
+    """Write the report of the output folder, one HTML page, at the end."""
 
     threads: int | None = None
     """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""
@@ -89,6 +119,9 @@ class RunOptions:
     memory: int | None = None
     """Bytes that the run's process may take at most (default: half of what is free when it starts).
     Results do not depend on it."""
+
+    diagnostics: bool = False
+    """Write footprints, masks, depth maps and sky values into a sub-folder beside the mosaics."""
 
     log_level: int = 20
     """Lowest level (`logging`) of the messages in the trailer files, which hold at least INFO."""
@@ -126,23 +159,3 @@ def environment_switch(environment: Mapping[str, str], name: str, *, default: bo
     raise ParameterError(
         f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
     )
-
-
-def refuse_quality_testing(environment: Mapping[str, str]) -> None:
-    """Refuse the published quality tests, which this version does not have.
-
-    Parameters
-    ----------
-    environment : mapping of str
-        The environment.
-
-    Raises
-    ------
-    NotOfferedError
-        MVM_QUALITY_TESTING is on.
-    """
-    if environment_switch(environment, "MVM_QUALITY_TESTING", default=False):
-        raise NotOfferedError(
-            "this version of multivisit does not offer MVM_QUALITY_TESTING (quality tests). "
-            "Unset the variable to make the mosaics without them; nothing has been made."
-        )

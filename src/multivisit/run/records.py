@@ -75,9 +75,9 @@ def write_trailer(folder: Path, name: str, messages: RunLog) -> Path | None:
 
 
 def write_records(
-    folder: Path, vetting: Vetting, results: Sequence[LayerResult], messages: RunLog
+    folder: Path, vetting: Vetting, results: Sequence[LayerResult], messages: RunLog, prefix: str = ""
 ) -> list[Path]:
-    """Write a manifest for each sky cell, the vetting table and the run's own trailer.
+    """Write a manifest for each sky cell or custom mosaic, the vetting table and the run's own trailer.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def write_records(
         All layers.
     messages : RunLog
         All messages.
+    prefix : str, optional
+        Beginning of the names, in the place of the sky cell.
 
     Returns
     -------
@@ -109,14 +111,15 @@ def write_records(
     )
 
     cells = sorted({record.sky_cell_id for record in vetting.records if record.sky_cell_id})
-    prefix = cells[0] if len(cells) == 1 else _PREFIX_OF_SEVERAL_CELLS
+    of_manifest = {cell: [r for r in results if r.sky_cell_id == cell] for cell in cells}
+    if prefix:
+        of_manifest = {prefix: list(results)}
     written = [
-        write_manifest(
-            folder / manifest_name(cell),
-            [name for r in results if r.sky_cell_id == cell for name in _names(r)],
-        )
-        for cell in cells
+        write_manifest(folder / manifest_name(name), [file for r in members for file in _names(r)])
+        for name, members in of_manifest.items()
     ]
+    if not prefix:
+        prefix = cells[0] if len(cells) == 1 else _PREFIX_OF_SEVERAL_CELLS
     written.append(write_vetting(folder / vetting_name(prefix), vetting.records))
     written.append(write_text(folder / f"{prefix}_trl.txt", messages.text()))
     return written
@@ -126,4 +129,6 @@ def _names(result: LayerResult) -> list[str]:
     """Names of the files of a layer that was made."""
     if result.status != "made":
         return []
-    return [path.name for path in (result.product, result.preview, result.trailer) if path is not None]
+    files = (result.product, result.preview, *result.catalogs, result.trailer, *result.quality_files)
+    names = [path.name for path in files if path is not None]
+    return names + [f"{path.parent.name}/{path.name}" for path in result.diagnostics]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from multivisit.plan.parameters.usage import used_combination_values
+
 if TYPE_CHECKING:
-    from multivisit.combine.mosaic import ChipRecord
+    from multivisit.combine.records import ChipRecord
     from multivisit.plan.vetting import Vetting
     from multivisit.run.options import RunOptions
     from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
@@ -38,7 +40,7 @@ def plan_as_dict(plan: RunPlan) -> dict[str, Any]:
         Keys return_code, message, layers, exposures; ready for `json.dumps`.
     """
     return {
-        "return_code": int(plan.return_code),
+        "return_code": int(plan.exit_code),
         "message": plan.message,
         "layers": [_planned_as_dict(item) for item in plan.layers],
         "exposures": _vetting_as_list(plan.vetting),
@@ -62,7 +64,7 @@ def _planned_as_dict(item: PlannedLayer) -> dict[str, Any]:
         "exposure_time": sum(member.exposure.exposure_time for member in layer.members),
         "members": [member.row.filename for member in layer.members],
         "wcs_solutions": list(layer.wcs_names),
-        "parameters": item.parameters.model_dump(mode="json"),
+        "parameters": used_combination_values(item.parameters),
         "left_alone": item.reason_left_alone,
     }
 
@@ -137,15 +139,29 @@ def result_as_dict(result: RunResult) -> dict[str, Any]:
     Returns
     -------
     dict
-        Keys return_code, message, output_folder, layers, exposures, files; ready for `json.dumps`.
+        Keys return_code, message, output_folder, custom_mosaic (None for sky cells), layers, exposures,
+        files; ready for `json.dumps`.
     """
     return {
         "return_code": int(result.return_code),
         "message": result.message,
         "output_folder": str(result.output_folder),
+        "custom_mosaic": _custom_as_dict(result.vetting),
         "layers": [_layer_as_dict(layer) for layer in result.layers],
         "exposures": _vetting_as_list(result.vetting),
         "files": [str(path) for path in result.files],
+    }
+
+
+def _custom_as_dict(vetting: Vetting) -> dict[str, Any] | None:
+    custom = vetting.custom
+    if custom is None:
+        return None
+    return {
+        "prefix": custom.prefix,
+        "area": custom.description,
+        "projection_cell": custom.projection_cell,
+        "cut_to_exposures": custom.is_cut,
     }
 
 
@@ -157,7 +173,12 @@ def _layer_as_dict(layer: LayerResult) -> dict[str, Any]:
         "reason": layer.reason,
         "product": _text(layer.product),
         "preview": _text(layer.preview),
+        "catalogs": [str(path) for path in layer.catalogs],
+        "catalog_problem": layer.catalog_problem,
         "trailer": _text(layer.trailer),
+        "quality": layer.quality,
+        "quality_files": [str(path) for path in layer.quality_files],
+        "diagnostics": [str(path) for path in layer.diagnostics],
         "columns": None if layer.shape is None else layer.shape[1],
         "rows": None if layer.shape is None else layer.shape[0],
         "exposures": layer.n_exposures,
@@ -191,6 +212,10 @@ def result_as_text(result: RunResult) -> str:
                 f"made        {layer.product.name}  ({columns} x {rows}, {_exposures(layer.n_exposures)}, "
                 f"{layer.exposure_time:g} s; {layer.seconds:.1f} s)"
             )
+            if layer.catalog_problem:
+                lines.append(f"no catalogs {layer.name}: {layer.catalog_problem}")
+            if layer.quality in ("warn", "fail"):
+                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)

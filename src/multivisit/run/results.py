@@ -10,7 +10,8 @@ from multivisit.run.options import ReturnCode, RunOptions
 
 if TYPE_CHECKING:
     from multivisit.plan.layers import Layer
-    from multivisit.plan.parameters import CombinationParameters
+    from multivisit.plan.parameters import CombinationParameters, ParameterSet
+    from multivisit.plan.parameters.custom_file import ProductParameters
     from multivisit.plan.vetting import Vetting
     from multivisit.sky.grid import OutputGrid
 
@@ -30,11 +31,21 @@ class PlannedLayer:
     grid: OutputGrid | None
     """The pixels it is combined on; None where no exposure lies in the sky cell."""
 
-    parameters: CombinationParameters
-    """How it is combined."""
+    products: tuple[ProductParameters, ...]
+    """Its parameters, and those of its members; the layer's own come first."""
 
     reason_left_alone: str = ""
     """Why nothing is made; empty for a layer that will be made."""
+
+    @property
+    def parameter_set(self) -> ParameterSet:
+        """How it is combined, and how its sources are measured."""
+        return self.products[0].parameters
+
+    @property
+    def parameters(self) -> CombinationParameters:
+        """How it is combined."""
+        return self.parameter_set.astrodrizzle
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,17 @@ class RunPlan:
 
     message: str = ""
     """Why nothing can be made; empty otherwise."""
+
+    prefix: str = ""
+    """Beginning of all names where it is not ``hst_<sky cell>``."""
+
+    @property
+    def exit_code(self) -> ReturnCode:
+        """Why nothing can be made, or ERROR where broken files are among the exposures, as in a run."""
+        if self.return_code:
+            return self.return_code
+        is_broken = any(record.is_broken for record in self.vetting.records)
+        return ReturnCode.ERROR if is_broken else ReturnCode.SUCCESS
 
 
 @dataclass(frozen=True)
@@ -82,8 +104,23 @@ class LayerResult:
     preview: Path | None = None
     """Its picture."""
 
+    catalogs: tuple[Path, ...] = ()
+    """Its source catalogs."""
+
+    catalog_problem: str = ""
+    """Why it has no catalogs though they were asked for."""
+
     trailer: Path | None = None
     """Its messages."""
+
+    quality: str = "not run"
+    """The worst verdict of its quality checks: pass, warn, fail or not run."""
+
+    quality_files: tuple[Path, ...] = ()
+    """The files of the quality checks."""
+
+    diagnostics: tuple[Path, ...] = ()
+    """Diagnostic files, where they were asked for."""
 
     shape: tuple[int, int] | None = None
     """Rows and columns."""

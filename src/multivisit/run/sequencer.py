@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from multivisit import __version__
-from multivisit.errors import MultivisitError, NoViableDataError, ProductError
+from multivisit.errors import MultivisitError, NoViableDataError, ParameterError, ProductError
+from multivisit.run.cataloguing import catalog_layer
+from multivisit.run.checking import QualityControl
 from multivisit.run.logs import RunLog, layer_messages, run_log
 from multivisit.run.options import ReturnCode, RunOptions
+from multivisit.run.parameters import (
+    check_parameter_files,
+    parameter_history,
+    with_custom_parameters,
+    write_parameters,
+)
 from multivisit.run.progress import NoProgress, Progress
 from multivisit.run.records import prepare_folder, write_records, write_trailer
 from multivisit.run.report import chip_in_words, options_in_words
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from multivisit.exposures.model import Exposure
+    from multivisit.plan.custom_mosaic import CustomMosaic
     from multivisit.plan.layers import Layer
     from multivisit.plan.poller import PollerRow
     from multivisit.plan.vetting import Vetting, VettingRecord
@@ -54,12 +63,15 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     ------
     PollerError, MissingFileError, SkyCellError
         The input itself cannot be used.
+    ParameterError
+        The custom parameter file cannot be used, or the area or the prefix of a custom mosaic is impossible.
     """
-    from multivisit.plan.layers import make_layers
+    from multivisit.plan.names import checked_prefix
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
-    rows = _input_rows(options.inputs)
+    check_parameter_files(options.custom_parameters, options.written_parameters)
+    rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
         rows,
@@ -67,18 +79,21 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
         include_small=options.include_small,
         only_cte=options.only_cte_corrected,
         sky_cells=options.sky_cells,
+        area=options.area,
+        prefix=options.output_file_prefix,
         progress=lambda name: progress.advance(f"reading {Path(name).name}"),
     )
+    prefix = checked_prefix(options.output_file_prefix) if vetting.custom is None else vetting.custom.prefix
     if not vetting.accepted:
         code = ReturnCode.ONLY_SMALL_DETECTORS if vetting.only_small_detectors else ReturnCode.NO_VIABLE_DATA
-        return RunPlan(options, vetting, (), code, vetting.no_viable_reason)
-    layers, vetting = make_layers(vetting, options.layer_method, options.exposure_time_ratio)
-    grids = _Grids(trim=options.trim)
-    planned = tuple(_plan_layer(layer, grids, options) for layer in layers)
+        return RunPlan(options, vetting, (), code, vetting.no_viable_reason, prefix)
+    layers, vetting = _layers(vetting, options, prefix)
+    grids = _Grids(vetting.custom, trim=options.trim)
+    planned = with_custom_parameters([_plan_layer(layer, grids, options) for layer in layers], options)
     if all(item.reason_left_alone for item in planned):
         message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
-        return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message)
-    return RunPlan(options, vetting, planned)
+        return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message, prefix)
+    return RunPlan(options, vetting, planned, prefix=prefix)
 
 
 def run(options: RunOptions, progress: Progress | None = None, messages: RunLog | None = None) -> RunResult:
@@ -121,16 +136,28 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         prepare_folder(options.output_folder)
         for line in plan.vetting.text().splitlines():
             log.info("vetting: %s", line)
+        if plan.vetting.custom is not None:
+            log.info("custom mosaic %s: %s", plan.prefix, plan.vetting.custom.description)
         if plan.message:
             log.error("%s", plan.message)
-        results = [_make_layer(item, plan, messages, progress) for item in plan.layers]
+        written = []
+        if options.written_parameters is not None and plan.layers:
+            written.append(write_parameters(options.written_parameters, plan.layers))
+        control = QualityControl(options)
+        results = control.finish(
+            [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
+        )
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
         message = plan.message
         files: list[Path] = []
         try:
-            files = write_records(options.output_folder, vetting, results, messages)
+            files = written + write_records(options.output_folder, vetting, results, messages, plan.prefix)
+            if options.report:
+                from multivisit.quality.report import write_report
+
+                files.append(write_report(options.output_folder))
         except ProductError as error:
             # What has been made is told all the same.
             log.error("%s", error)
@@ -138,38 +165,70 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
 
 
-def _input_rows(inputs: Path | tuple[Path, ...]) -> Sequence[PollerRow | Path]:
+def _input_rows(inputs: Path | tuple[Path, ...], folder: Path) -> Sequence[PollerRow | Path]:
     """Give the rows of a poller file, or the exposure files themselves."""
+    from multivisit.plan.associations import expand_associations
     from multivisit.plan.poller import read_poller
 
     if isinstance(inputs, Path):
         return read_poller(inputs)
     if not inputs:
         raise NoViableDataError("no input: give a poller file or at least one exposure file")
-    return inputs
+    return [Path(name) for name in expand_associations(inputs, (folder,))]
+
+
+def _layers(vetting: Vetting, options: RunOptions, prefix: str) -> tuple[tuple[Layer, ...], Vetting]:
+    """Divide the exposures into layers, with the names and scales of a custom mosaic where it is one."""
+    from multivisit.plan.layers import make_layers
+
+    if vetting.custom is None:
+        layers, vetting = make_layers(vetting, options.layer_method, options.exposure_time_ratio)
+    else:
+        layers, vetting = make_layers(
+            vetting,
+            options.layer_method,
+            options.exposure_time_ratio,
+            scale_names=vetting.custom.scale_names,
+        )
+    cells = sorted({layer.sky_cell_id for layer in layers})
+    if prefix and len(cells) > 1:
+        raise ParameterError(
+            f"output_file_prefix={prefix!r}: the mosaics of {len(cells)} sky cells ({', '.join(cells)}) "
+            "would have the same names; choose one of the sky cells, or make a custom mosaic of all"
+        )
+    area = "" if vetting.custom is None else vetting.custom.description
+    return tuple(replace(layer, prefix=prefix, area=area) for layer in layers), vetting
 
 
 class _Grids:
     """Works out the layers' grids; layers of the same exposures, cell and scale share one."""
 
-    def __init__(self, *, trim: bool) -> None:
+    def __init__(self, custom: CustomMosaic | None, *, trim: bool) -> None:
+        self._custom = custom
         self._trim = trim
         self._outlines: dict[Path, list[Any]] = {}
         self._grids: dict[tuple[str, str, tuple[Path, ...]], OutputGrid | None] = {}
 
     def of(self, layer: Layer) -> OutputGrid | None:
-        """Return the smallest sub-array of the sky cell that holds all exposures, or the layer's own."""
-        from multivisit.sky.cells import SkyCell
-        from multivisit.sky.footprint import bounding_grid
+        """Return the smallest sub-array of the sky cell that holds all exposures, or the layer's own.
 
+        A custom mosaic has its own rules.
+        """
         own = tuple(member.exposure for member in layer.members)
         exposures = own if self._trim else (layer.all_exposures or own)
         key = (layer.sky_cell_id, layer.scale_name, tuple(exposure.path for exposure in exposures))
         if key not in self._grids:
             outlines = [outline for exposure in exposures for outline in self._outlines_of(exposure)]
-            cell = SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name)
-            self._grids[key] = bounding_grid(cell, outlines)
+            self._grids[key] = self._grid(layer, outlines)
         return self._grids[key]
+
+    def _grid(self, layer: Layer, outlines: list[Any]) -> OutputGrid | None:
+        from multivisit.sky.cells import SkyCell
+        from multivisit.sky.footprint import bounding_grid
+
+        if self._custom is not None:
+            return self._custom.grid(layer.scale_name, outlines)
+        return bounding_grid(SkyCell.from_name(layer.sky_cell_id, scale=layer.scale_name), outlines)
 
     def mean_coverage(self, exposures: Sequence[Exposure], grid: OutputGrid) -> float:
         """Return the mean number of chips over the observed part of a grid."""
@@ -185,30 +244,33 @@ class _Grids:
 
 def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLayer:
     """Choose a layer's grid and parameters, and whether there is anything to do."""
-    from multivisit.plan.parameters import combination_parameters
+    from multivisit.plan.parameter_products import layer_products
+    from multivisit.plan.parameters import parameter_set
 
     grid = grids.of(layer)
     exposures = [member.exposure for member in layer.members]
     mean_exposures = None
     if options.published_conditions and grid is not None:
         mean_exposures = grids.mean_coverage(exposures, grid) or None
-    parameters = combination_parameters(
+    parameters = parameter_set(
         layer.instrument,
         layer.detector,
         layer.filter_name,
         len(exposures),
         published_conditions=options.published_conditions and mean_exposures is not None,
         mean_exposures=mean_exposures,
-    ).replace(context=options.context)
+    )
     reason = ""
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
     elif grid is None:
-        reason = "none of its exposures lies in the sky cell"
-    return PlannedLayer(layer, grid, parameters, reason)
+        reason = "none of its exposures lies in the area"
+    return PlannedLayer(layer, grid, layer_products(layer, parameters), reason)
 
 
-def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress) -> LayerResult:
+def _make_layer(
+    item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress, control: QualityControl
+) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
     folder = plan.options.output_folder
@@ -219,7 +281,7 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
         return replace(base, status="left alone", reason=item.reason_left_alone)
     with layer_messages(name):
         try:
-            result = _combine_and_write(item, item.grid, base, plan.options, progress)
+            result = _combine_and_write(item, item.grid, base, plan.options, progress, control)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -236,15 +298,24 @@ def _make_layer(item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: P
 
 
 def _combine_and_write(
-    item: PlannedLayer, grid: OutputGrid, base: LayerResult, options: RunOptions, progress: Progress
+    item: PlannedLayer,
+    grid: OutputGrid,
+    base: LayerResult,
+    options: RunOptions,
+    progress: Progress,
+    control: QualityControl,
 ) -> LayerResult:
-    """Combine a layer's exposures and write its product and preview."""
+    """Combine a layer's exposures, write its product and preview, and check it."""
+    from multivisit.plan.parameters import used_combination_values
     from multivisit.run.making import make_mosaic
 
     layer = item.layer
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
-    for name, value in item.parameters.model_dump(mode="json").items():
+    for name, value in used_combination_values(item.parameters).items():
         log.info("parameter %s = %s", name, value)
+    history = parameter_history(item, options)
+    for line in history:
+        log.info("%s", line)
     exposures = [member.exposure for member in layer.members]
 
     label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
@@ -255,7 +326,9 @@ def _combine_and_write(
         else:
             progress.advance(f"{label}: {description}")
 
-    made = make_mosaic(layer, grid, item.parameters, options, follow)
+    started = time.perf_counter()
+    made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
+    catalogs, problem = catalog_layer(item, made.product, options, follow)
     mosaic = made.summary
     for chip in mosaic.chips:
         log.info("%s", chip_in_words(chip))
@@ -266,10 +339,16 @@ def _combine_and_write(
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
     for filename in unused:
         log.warning("%s: no good pixel; it is not in the mosaic", filename)
+    quality = control.check(item, made, time.perf_counter() - started)
     return replace(
         base,
         product=made.product,
         preview=made.preview,
+        quality=quality.verdict,
+        quality_files=quality.files,
+        diagnostics=made.diagnostics,
+        catalogs=catalogs,
+        catalog_problem=problem,
         shape=grid.shape,
         n_exposures=len(used),
         used=tuple(m.row.filename for m in layer.members if m.exposure.filename in in_mosaic),
@@ -300,6 +379,7 @@ def _return_code(plan: RunPlan, vetting: Vetting, results: Sequence[LayerResult]
     failed = [result for result in results if result.status == "failed"]
     if failed and all(result.not_written for result in failed):
         return ReturnCode.KEYWORD_UPDATE_PROBLEM
-    if failed or any(record.is_broken for record in vetting.records):
+    without_catalogs = any(result.catalog_problem for result in results)
+    if failed or without_catalogs or any(record.is_broken for record in vetting.records):
         return ReturnCode.ERROR
     return ReturnCode.SUCCESS

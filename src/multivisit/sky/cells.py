@@ -371,16 +371,7 @@ class SkyCell:
                 f"{self.sky_cell_id} of {columns} x {rows} pixels has no sub-array of {nx} x {ny} pixels at "
                 f"({x0}, {y0})"
             )
-        return OutputGrid(
-            sky_cell_id=whole.sky_cell_id,
-            scale=whole.scale,
-            crval=whole.crval,
-            crpix=(whole.crpix[0] - x0, whole.crpix[1] - y0),
-            shape=(ny, nx),
-            offset=(x0, y0),
-            cell_shape=whole.shape,
-            projection_cell_crpix=whole.projection_cell_crpix,
-        )
+        return whole.sub_array(x0, y0, nx, ny)
 
     @cached_property
     def wcs(self) -> WCS:
@@ -413,8 +404,7 @@ class SkyCell:
 
     def plane(self) -> TangentPlane:
         """Tangent plane in 0-based pixels of the sky cell."""
-        grid = self.grid()
-        return TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+        return self.grid().plane()
 
     def rescale(self, scale: str | float) -> WCS:
         """WCS of the whole sky cell at another pixel scale (a name or arcsec per pixel)."""

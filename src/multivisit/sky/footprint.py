@@ -35,7 +35,11 @@ __all__ = [
     "POINTS_PER_EDGE",
     "bounding_grid",
     "cells_of_outlines",
+    "covered_part",
     "mean_coverage",
+    "middle_of_outlines",
+    "nearest_projection_cell",
+    "outline_bounds",
     "outline_pixels",
     "s_region",
     "sky_polygon_in_plane",
@@ -180,15 +184,37 @@ def bounding_grid(
     SkyCellError
         If an outline is unusable.
     """
+    return covered_part(sky_cell.grid(scale), outlines)
+
+
+def covered_part(whole: OutputGrid, outlines: Sequence[Outline]) -> OutputGrid | None:
+    """Smallest whole-pixel sub-array of an image that contains every exposed pixel of some outlines.
+
+    Parameters
+    ----------
+    whole : OutputGrid
+        The image; what is outside it does not count.
+    outlines : sequence of (ra, dec)
+        Outlines of the chips in degrees.
+
+    Returns
+    -------
+    OutputGrid or None
+        The sub-array; None if no outline shares an area with the image.
+
+    Raises
+    ------
+    SkyCellError
+        If an outline is unusable.
+    """
     from shapely import box
 
-    whole = sky_cell.grid(scale)
     ny, nx = whole.shape
-    plane = TangentPlane.north_up(whole.crval, whole.crpix, whole.scale)
-    cell = box(-0.5, -0.5, nx - 0.5, ny - 0.5)
+    plane = whole.plane()
+    frame = box(-0.5, -0.5, nx - 0.5, ny - 0.5)
     bounds = []
     for ra, dec in outlines:
-        inside = sky_polygon_in_plane(ra, dec, plane).intersection(cell)
+        inside = sky_polygon_in_plane(ra, dec, plane).intersection(frame)
         parts = [part for part in _polygons(inside) if part.area > _SMALLEST_AREA]
         bounds += [part.bounds for part in parts]
     if not bounds:
@@ -196,7 +222,43 @@ def bounding_grid(
     extremes = np.array(bounds)
     x_first, y_first = (_first_pixel(edge) for edge in extremes[:, :2].min(axis=0))
     x_last, y_last = (_last_pixel(edge) for edge in extremes[:, 2:].max(axis=0))
-    return sky_cell.sub_grid(x_first, y_first, x_last - x_first + 1, y_last - y_first + 1, scale)
+    return whole.sub_array(x_first, y_first, x_last - x_first + 1, y_last - y_first + 1)
+
+
+def outline_bounds(outlines: Sequence[Outline], plane: TangentPlane) -> tuple[int, int, int, int]:
+    """First and last pixels of a plane that outlines touch.
+
+    Parameters
+    ----------
+    outlines : sequence of (ra, dec)
+        Outlines on the sky in degrees.
+    plane : TangentPlane
+        The plane.
+
+    Returns
+    -------
+    tuple of int
+        First and last column, first and last row, 0-based; may be negative.
+
+    Raises
+    ------
+    SkyCellError
+        If an outline is unusable, or more than 80 degrees from the tangent point.
+    """
+    polygons = [sky_polygon_in_plane(ra, dec, plane) for ra, dec in outlines]
+    bounds = [polygon.bounds for polygon in polygons if not polygon.is_empty]
+    if len(bounds) < len(polygons) or not bounds:
+        raise SkyCellError(
+            f"an outline is more than 80 degrees from the tangent point {plane.crval}: "
+            "one mosaic cannot hold it"
+        )
+    left, low, right, high = np.array(bounds).T
+    return (
+        _first_pixel(float(left.min())),
+        _last_pixel(float(right.max())),
+        _first_pixel(float(low.min())),
+        _last_pixel(float(high.max())),
+    )
 
 
 def s_region(
@@ -285,11 +347,56 @@ def mean_coverage(outlines: Sequence[Outline], grid: OutputGrid) -> float:
     """
     from shapely import box, union_all
 
-    plane = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+    plane = grid.plane()
     image = box(-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
     parts = [sky_polygon_in_plane(ra, dec, plane).intersection(image) for ra, dec in outlines]
     union = union_all(parts).area
     return float(sum(part.area for part in parts) / union) if union > _SMALLEST_AREA else 0.0
+
+
+def middle_of_outlines(outlines: Sequence[Outline]) -> tuple[float, float]:
+    """Give the middle of some outlines on the sky: the direction of the mean of their points.
+
+    Parameters
+    ----------
+    outlines : sequence of (ra, dec)
+        Outlines in degrees.
+
+    Returns
+    -------
+    ra, dec : float
+        In degrees, right ascension from 0 to 360.
+
+    Raises
+    ------
+    SkyCellError
+        If an outline is unusable, or the outlines are all over the sky.
+    """
+    means = [_outline_vectors(ra, dec).mean(axis=0) for ra, dec in outlines]
+    x, y, z = np.mean(means, axis=0)
+    if math.hypot(x, y, z) < 1e-3:
+        raise SkyCellError("the outlines are all over the sky: they have no middle")
+    return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
+
+
+def nearest_projection_cell(ra: float, dec: float) -> ProjectionCell:
+    """Give the projection cell whose centre is nearest to a position.
+
+    Parameters
+    ----------
+    ra, dec : float
+        The position in degrees.
+
+    Returns
+    -------
+    ProjectionCell
+        At 0.04 arcsec; of two that are equally near the one of the lower id.
+    """
+    centres, places = _projection_cell_centres()
+    # Rounded, so that equally near ones are equal whatever the last bit says.
+    nearest = int(np.argmax(np.round(centres @ unit_vectors(ra, dec), 13)))
+    zone, index = places[nearest].tolist()
+    return ProjectionCell(index, RINGS[zone])
 
 
 def _outline_vectors(ra: ArrayLike, dec: ArrayLike) -> Floats:
@@ -416,7 +523,7 @@ def _last_pixel(edge: float) -> int:
 def _plane_of_region(vectors: Sequence[Floats], grid: OutputGrid | None) -> tuple[TangentPlane, float]:
     """Plane to compute a region in, and its scale in arcsec: the image's, or one at the region's middle."""
     if grid is not None:
-        return TangentPlane.north_up(grid.crval, grid.crpix, grid.scale), grid.scale
+        return grid.plane(), grid.scale
     points = np.concatenate(vectors)
     x, y, z = points.mean(axis=0)
     if math.hypot(x, y, z) < 1e-3:
@@ -434,8 +541,9 @@ def _ring_on_sky(polygon: Polygon, plane: TangentPlane) -> list[tuple[float, flo
     """Closed ring of positions: North to East, from the northernmost vertex."""
     from shapely.geometry.polygon import orient
 
-    # x grows to the West, so counter-clockwise in pixels goes from North to East
-    vertices = np.array(orient(polygon, 1.0).exterior.coords)[:-1]
+    # Where x grows to the West, counter-clockwise in pixels goes from North to East.
+    is_mirrored = np.linalg.det(np.array(plane.cd)) > 0
+    vertices = np.array(orient(polygon, -1.0 if is_mirrored else 1.0).exterior.coords)[:-1]
     ra, dec = plane.sky(vertices)
     first = int(np.argmax(dec))
     ring = list(zip(np.roll(ra, -first).tolist(), np.roll(dec, -first).tolist(), strict=True))

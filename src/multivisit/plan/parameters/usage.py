@@ -1,0 +1,178 @@
+"""Which of the published parameters multi-visit processing does not use, and why.
+
+A parameter that is not named here is used. Whoever puts one to use takes its name out of the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from multivisit.plan.parameters.model import CombinationParameters
+
+__all__ = ["NOT_USED", "reason_not_used", "used_combination_values"]
+
+_NO_ALIGNMENT: Final = "exposures keep their own WCS solutions: nothing is aligned"
+
+_REASONS: Final[dict[str, tuple[str, ...]]] = {
+    _NO_ALIGNMENT: ("alignment",),
+    "it belongs to AstroDrizzle's own window and log": (
+        "astrodrizzle/_mdriztab_btn_",
+        "astrodrizzle/runfile",
+    ),
+    "pixel positions come from the whole WCS of an exposure, distortion included, to a bounded error": (
+        "astrodrizzle/wcskey",
+        "astrodrizzle/coeffs",
+        "astrodrizzle/stepsize",
+    ),
+    "pixels are processed in electrons per second": ("astrodrizzle/proc_unit",),
+    "all chips of an exposure are combined": ("astrodrizzle/group",),
+    "a mosaic is what is made, in one file": ("astrodrizzle/build", "astrodrizzle/driz_combine"),
+    "threads and memory are options of the run": (
+        "astrodrizzle/num_cores",
+        "astrodrizzle/in_memory",
+        "astrodrizzle/combine_bufsize",
+    ),
+    "exposures are never changed, and no intermediate files are kept": (
+        "astrodrizzle/restore",
+        "astrodrizzle/preserve",
+        "astrodrizzle/overwrite",
+        "astrodrizzle/clean",
+    ),
+    "sky levels are measured from the exposures' own pixels and flags": (
+        "astrodrizzle/skymask_cat",
+        "astrodrizzle/skyfile",
+        "astrodrizzle/skyuser",
+    ),
+    "cosmic rays are not rejected across exposures: their flags are taken from the exposures": (
+        "astrodrizzle/resetbits",
+        "astrodrizzle/crbit",
+        "astrodrizzle/driz_separate",
+        "astrodrizzle/driz_sep_kernel",
+        "astrodrizzle/driz_sep_wt_scl",
+        "astrodrizzle/driz_sep_pixfrac",
+        "astrodrizzle/driz_sep_fillval",
+        "astrodrizzle/driz_sep_bits",
+        "astrodrizzle/driz_sep_compress",
+        "astrodrizzle/driz_sep_wcs",
+        "astrodrizzle/driz_sep_refimage",
+        "astrodrizzle/driz_sep_rot",
+        "astrodrizzle/driz_sep_scale",
+        "astrodrizzle/driz_sep_outnx",
+        "astrodrizzle/driz_sep_outny",
+        "astrodrizzle/driz_sep_ra",
+        "astrodrizzle/driz_sep_dec",
+        "astrodrizzle/driz_sep_crpix1",
+        "astrodrizzle/driz_sep_crpix2",
+        "astrodrizzle/median",
+        "astrodrizzle/median_newmasks",
+        "astrodrizzle/combine_maskpt",
+        "astrodrizzle/combine_type",
+        "astrodrizzle/combine_nsigma",
+        "astrodrizzle/combine_nlow",
+        "astrodrizzle/combine_nhigh",
+        "astrodrizzle/combine_lthresh",
+        "astrodrizzle/combine_hthresh",
+        "astrodrizzle/combine_grow",
+        "astrodrizzle/blot",
+        "astrodrizzle/blot_interp",
+        "astrodrizzle/blot_sinscl",
+        "astrodrizzle/blot_addsky",
+        "astrodrizzle/blot_skyval",
+        "astrodrizzle/driz_cr",
+        "astrodrizzle/driz_cr_corr",
+        "astrodrizzle/driz_cr_snr",
+        "astrodrizzle/driz_cr_grow",
+        "astrodrizzle/driz_cr_ctegrow",
+        "astrodrizzle/driz_cr_scale",
+    ),
+    "the value without data holds outside the exposures too": ("astrodrizzle/final_maskval",),
+    "the pixel grid is that of the sky cell": (
+        "astrodrizzle/final_wcs",
+        "astrodrizzle/final_refimage",
+        "astrodrizzle/final_rot",
+        "astrodrizzle/final_scale",
+        "astrodrizzle/final_outnx",
+        "astrodrizzle/final_outny",
+        "astrodrizzle/final_ra",
+        "astrodrizzle/final_dec",
+        "astrodrizzle/final_crpix1",
+        "astrodrizzle/final_crpix2",
+    ),
+    "the noise follows the weight of every pixel, not regions of like weight": (
+        "catalog generation/scale",
+        "catalog generation/sensitivity",
+        "catalog generation/region_size",
+    ),
+    "point sources are the peaks under a round Gaussian of a star's width, whichever is named": (
+        "catalog generation/starfinder_algorithm",
+        "catalog generation/good_fwhm",
+        "catalog generation/dao/kernel_sd_aspect_ratio",
+    ),
+    "mosaics are worked on in bands of rows that are chosen from their size": (
+        "catalog generation/block_size",
+    ),
+    "it thins out catalogs of all filters together; that of a layer keeps all sources, with flags": (
+        "catalog generation/flag_trim_value",
+        "catalog generation/cr_residual",
+    ),
+    "exposures keep their own WCS solutions: no stars are sought to align them": (
+        "catalog generation/dao/TWEAK_THRESHOLD",
+    ),
+    "segments are separated whatever their size": (
+        "catalog generation/sourcex/ratio_bigsource_deblend_limit",
+    ),
+    "catalogs hold Kron radii as they are, and no Kron magnitudes": (
+        "catalog generation/sourcex/kron_scaling_radius",
+    ),
+    "they are older values of another parameter": ("quality control/swarm filter/scale_factor_list_orig",),
+    "calibrated exposures and their headers say it": (
+        "astrodrizzle/gain",
+        "astrodrizzle/gnkeyword",
+        "astrodrizzle/rdnoise",
+        "astrodrizzle/rnkeyword",
+        "astrodrizzle/exptime",
+        "astrodrizzle/expkeyword",
+    ),
+}
+"""Parameters, or groups of them, by the reason for which multi-visit processing does not use them."""
+
+NOT_USED: Final = {path: reason for reason, paths in _REASONS.items() for path in paths}
+"""The reason by parameter or group; names are joined by ``/``."""
+
+
+def reason_not_used(path: tuple[str, ...]) -> str:
+    """Tell why multi-visit processing does not use a parameter.
+
+    Parameters
+    ----------
+    path : tuple of str
+        Published names from the group down, such as ('astrodrizzle', 'runfile').
+
+    Returns
+    -------
+    str
+        The reason; empty for a parameter that is used.
+    """
+    for length in range(1, len(path) + 1):
+        reason = NOT_USED.get("/".join(path[:length]))
+        if reason:
+            return reason
+    return ""
+
+
+def used_combination_values(parameters: CombinationParameters) -> dict[str, Any]:
+    """Give the combination parameters that are used.
+
+    Parameters
+    ----------
+    parameters : CombinationParameters
+        All of them.
+
+    Returns
+    -------
+    dict
+        Values by name; ready for `json.dumps`.
+    """
+    values = parameters.model_dump(mode="json", by_alias=True)
+    return {name: value for name, value in values.items() if not reason_not_used(("astrodrizzle", name))}

@@ -1,0 +1,107 @@
+"""Making custom parameter files under the published name and as a program."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+
+import pytest
+
+from multivisit.errors import NoViableDataError, ParameterError
+from multivisit.haputils.generate_custom_svm_mvm_param_file import main, make_svm_input_file
+from multivisit.plan.poller import generate_poller_file
+
+CELL = "skycell-p1889x10y12"
+
+
+@pytest.fixture
+def visit(tiny_exposures: tuple[Path, ...], tmp_path: Path) -> str:
+    """A single-visit poller file of the first of the two visits."""
+    path = tmp_path / "visit.out"
+    names = [str(item) for item in tiny_exposures if "sim01" in item.name]
+    generate_poller_file(names, poller_file_type="svm", output_poller_filename=path)
+    return str(path)
+
+
+def test_the_function_has_the_published_arguments_and_defaults() -> None:
+    parameters = inspect.signature(make_svm_input_file).parameters
+    assert {name: p.default for name, p in parameters.items()} == {
+        "input_filename": inspect.Parameter.empty,
+        "hap_pipeline_name": "svm",
+        "output_custom_pars_file": "custom_parameters.json",
+        "clobber": False,
+        "log_level": 20,
+    }
+
+
+def test_a_single_visit_file_has_the_total_filter_and_exposure_products(visit: str, tmp_path: Path) -> None:
+    """The names are those that drizzlepac 3.11 writes for such a visit."""
+    output = tmp_path / "custom.json"
+    assert make_svm_input_file(visit, output_custom_pars_file=str(output)) is None
+    content = json.loads(output.read_text())
+    assert set(content) == {
+        "hst_99001_01_acs_wfc_total_jsim01",
+        "hst_99001_01_acs_wfc_f606w_jsim01",
+        "hst_99001_01_acs_wfc_f606w_jsim0101",
+        "hst_99001_01_wfc3_ir_total_isim01",
+        "hst_99001_01_wfc3_ir_f160w_isim01",
+        "hst_99001_01_wfc3_ir_f160w_isim0102",
+        "hst_99001_01_wfc3_ir_f160w_isim0103",
+    }
+    steps = {
+        name: content[f"hst_99001_01_{name}"]["parameters"]["astrodrizzle"]["driz_cr"]
+        for name in ("acs_wfc_f606w_jsim01", "wfc3_ir_f160w_isim01", "wfc3_ir_total_isim01")
+    }
+    # One exposure cannot be compared with another; a total product is made from cleaned exposures.
+    assert steps == {
+        "acs_wfc_f606w_jsim01": False,
+        "wfc3_ir_f160w_isim01": True,
+        "wfc3_ir_total_isim01": False,
+    }
+    quality = content["hst_99001_01_wfc3_ir_f160w_isim01"]["parameters"]["quality control"]
+    assert quality["ci filter"]["aperture"]["ci_upper_limit"] == 0.84
+    quality = content["hst_99001_01_wfc3_ir_total_isim01"]["parameters"]["quality control"]
+    assert quality["ci filter"]["aperture"]["ci_upper_limit"] == 0.55
+
+
+def test_a_multi_visit_file_has_the_layers_and_their_exposures(
+    tiny_exposures: tuple[Path, ...], tmp_path: Path
+) -> None:
+    poller, output = tmp_path / "poller.out", tmp_path / "custom.json"
+    names = [str(item) for item in tiny_exposures]
+    generate_poller_file(names, poller_file_type="mvm", output_poller_filename=poller, skycell_name=CELL)
+    make_svm_input_file(str(poller), "mvm", str(output))
+    content = json.loads(output.read_text())
+    layers = {
+        f"hst_{CELL}_{name}"
+        for name in ("acs_wfc_f606w_all", "wfc3_ir_f160w_coarse-all", "wfc3_ir_f160w_all")
+    }
+    assert layers <= set(content)
+    members = set(content) - layers
+    assert len(members) == 2 + 4 + 4
+    assert f"hst_{CELL}_wfc3_ir_f160w_coarse-all-isim0203" in members
+
+
+def test_what_cannot_be_done_is_an_error(visit: str, tmp_path: Path) -> None:
+    output = tmp_path / "custom.json"
+    output.write_text("mine")
+    with pytest.raises(ParameterError, match=r"custom\.json is there already"):
+        make_svm_input_file(visit, output_custom_pars_file=str(output))
+    assert output.read_text() == "mine"
+    make_svm_input_file(visit, output_custom_pars_file=str(output), clobber=True)
+    assert json.loads(output.read_text())
+    with pytest.raises(ParameterError, match="hap_pipeline_name"):
+        make_svm_input_file(visit, "hla", str(tmp_path / "other.json"))
+    with pytest.raises(NoViableDataError):
+        make_svm_input_file([str(output)], output_custom_pars_file=str(tmp_path / "other.json"))
+
+
+def test_the_program_makes_a_file(visit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "custom.json"
+    assert main([visit, "-o", str(output), "-p", "svm", "-l", "error"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([visit, "-o", str(output)]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert main([visit, "-c", "-o", str(output)]) == 0
+    assert "7 products" in capsys.readouterr().err
