@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cases import Setup
+from benchmarks.cases import Setup, fresh_folder
 from benchmarks.growth import measure_growth
 from benchmarks.kernel import measure_kernel
 from benchmarks.machine import describe_machine, describe_versions, measure_bandwidth
 from benchmarks.measuring import BenchmarkError
 from benchmarks.plots import write_plots
-from benchmarks.results import measure_part, read_results, same_machine, write_results
+from benchmarks.results import add_part, measure_part, read_results, same_machine
 from benchmarks.rst_tables import write_tables
 from benchmarks.swarp import measure_swarp
 from benchmarks.whole_run import measure_whole_run
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = options.output / "benchmarks.json"
     failed = []
     try:
-        results = read_results(numbers)
         if names:
-            failed = _measure(names, options, results, numbers, report)
+            failed = _measure(names, options, numbers, report)
+        results = read_results(numbers)
     except BenchmarkError as error:
         print(error, file=sys.stderr)
         return 1
@@ -70,11 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(
     names: list[str],
     options: argparse.Namespace,
-    results: dict[str, Any],
     numbers: Path,
     report: Callable[[str], None],
 ) -> list[str]:
-    """Measure parts into the results, writing these after each; return those that failed."""
+    """Measure parts, adding each to the file of results; return those that failed."""
     setup = Setup(
         work=options.work.resolve(),
         report=report,
@@ -85,18 +84,23 @@ def _measure(
     )
     setup.work.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
+    results = read_results(numbers)
     if not same_machine(results, machine):
         raise BenchmarkError(
             f"{numbers} holds results of another machine ({results['machine']}), which new ones cannot stand "
             "beside: name another output folder with -o, or delete the file to measure all parts anew"
         )
-    results["machine"] = machine
     versions = describe_versions(setup.drizzlepac_python, setup.swarp)
     failed = []
     for name in names:
-        if not measure_part(name, partial(MEASURES[name], setup), results, versions, report):
+        fresh_folder(setup.scratch)
+        try:
+            record = measure_part(name, partial(MEASURES[name], setup), versions, report)
+        finally:
+            shutil.rmtree(setup.scratch)
+        add_part(numbers, machine, name, record)
+        if "error" in record:
             failed.append(name)
-        write_results(results, numbers)
     return failed
 
 

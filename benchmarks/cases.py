@@ -32,7 +32,7 @@ class Setup:
     """What all parts are given."""
 
     work: Path
-    """Scratch folder; each part cleans up after itself, simulated exposures are kept."""
+    """Simulated exposures and the programs' logs are kept here."""
 
     report: Callable[[str], None]
     """Gets lines of text about what is going on."""
@@ -48,6 +48,11 @@ class Setup:
 
     exposures: Path | None = None
     """Folder with the exposures of the whole run, instead of simulated ones."""
+
+    @property
+    def scratch(self) -> Path:
+        """All else is done here; it is deleted after each part."""
+        return self.work / "benchmark-scratch"
 
     @property
     def warmed_bytes(self) -> int:
@@ -100,9 +105,14 @@ def our_contender(
             os.link(path, folder / path.name)
         poller = Path(shutil.copy(case.poller, folder))
         command = [sys.executable, "-c", OUR_PROGRAM, poller.name, memory, "published"]
-        return run_measured(command, folder, folder.with_suffix(".log"), environment=plain_environment())
+        return run_measured(command, folder, log_of(folder), environment=plain_environment())
 
     return Contender("multivisit", run, repeats, warm_ups)
+
+
+def log_of(folder: Path) -> Path:
+    """Name the log of a program that runs in a folder of the scratch folder, which it outlives."""
+    return folder.parents[1] / f"{folder.name}.log"
 
 
 def fresh_folder(folder: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cases import OUR_PROGRAM, Setup, fresh_folder, plain_environment
+from benchmarks.cases import OUR_PROGRAM, Setup, fresh_folder, log_of, plain_environment
 from benchmarks.fields import (
     CELL_HALF_WIDTH,
     FastField,
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 
 MEMORY = "2GiB"
 """What each of these runs is allowed."""
+
+ALLOWED_BYTES = 2 * 2**30
+"""The same as a number."""
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 SIZE_EXPOSURES = 4
@@ -68,7 +70,7 @@ def measure_growth(setup: Setup, plan: Plan | None = None) -> dict[str, Any]:
 
 def _measure_counts(setup: Setup, plan: Plan) -> list[dict[str, Any]]:
     """Measure growing numbers of exposures on a mosaic of one size."""
-    folder, output = setup.work / "growth_exposures", setup.work / "growth_run"
+    folder, output = setup.scratch / "growth_exposures", setup.scratch / "growth_run"
     fresh_folder(folder)
     setup.report(f"writing {max(plan.counts)} exposures")
     specification = growth_specification(max(plan.counts), plan.count_reach, subarray=plan.subarray)
@@ -84,8 +86,6 @@ def _measure_counts(setup: Setup, plan: Plan) -> list[dict[str, Any]]:
         for count in plan.counts
     ]
     width, height = _mosaic_size(output)
-    shutil.rmtree(folder)
-    shutil.rmtree(output)
     return [{"mosaic": [width, height], **row} for row in rows]
 
 
@@ -93,7 +93,7 @@ def _measure_sizes(setup: Setup, plan: Plan) -> list[dict[str, Any]]:
     """Measure the same few exposures further and further apart."""
     rows = []
     for reach in plan.reaches:
-        folder, output = setup.work / "growth_exposures", setup.work / "growth_run"
+        folder, output = setup.scratch / "growth_exposures", setup.scratch / "growth_run"
         fresh_folder(folder)
         field = write_fast_field(growth_specification(SIZE_EXPOSURES, reach, subarray=plan.subarray), folder)
         name = f"{SIZE_EXPOSURES} exposures within {2 * reach:.0f} arcsec"
@@ -102,8 +102,6 @@ def _measure_sizes(setup: Setup, plan: Plan) -> list[dict[str, Any]]:
         pixels = _input_pixels(field.exposures)
         mosaic = list(_mosaic_size(output))
         rows.append({"mosaic": mosaic, "exposures": SIZE_EXPOSURES, "input_pixels": pixels, **record})
-        shutil.rmtree(folder)
-        shutil.rmtree(output)
     return rows
 
 
@@ -115,7 +113,7 @@ def _contender(name: str, field: FastField, count: int, folder: Path, repeats: i
         # The products of all runs have one name, and only one of them fits on a small disk.
         fresh_folder(folder)
         command = [sys.executable, "-c", OUR_PROGRAM, str(poller), MEMORY, "ours"]
-        return run_measured(command, folder, folder.with_suffix(".log"), environment=plain_environment())
+        return run_measured(command, folder, log_of(folder), environment=plain_environment())
 
     return Contender(name, run, repeats)
 

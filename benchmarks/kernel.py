@@ -18,7 +18,7 @@ _QUICK = ("--detector", "wfc3_ir", "--scales", "0.12", "--rolls", "27", "--repea
 
 def measure_kernel(setup: Setup) -> dict[str, Any]:
     """Measure the kernels' rates in millions of input pixels a second, case by case."""
-    numbers = setup.work / "kernel_rates.json"
+    numbers = setup.scratch / "kernel_rates.json"
     command = [sys.executable, "-m", "benchmarks.kernel_rates", "--json", str(numbers)]
     if setup.drizzlepac_python is not None:
         command += ["--drizzlepac-python", setup.drizzlepac_python]

@@ -51,6 +51,9 @@ def describe_versions(drizzlepac_python: str | None, swarp: str | None) -> dict[
     """Give the versions of what is measured, and the compiler."""
     versions = {"Python": platform.python_version()}
     versions.update((name, metadata.version(name)) for name in _PACKAGES)
+    commit = _first_line(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"])
+    if len(commit.split()) == 1:
+        versions["multivisit"] += f", commit {commit}"
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     versions["C compiler"] = _first_line([compiler, "--version"])
     if drizzlepac_python:

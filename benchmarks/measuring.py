@@ -17,7 +17,12 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-POLL_SECONDS = 0.02
+LONGEST_POLL_SECONDS = 0.1
+"""Looking at a program's memory more often would disturb it."""
+
+TIME_LIMIT = 1800.0
+"""Seconds after which a program is stopped, so that one that hangs does not stop all others."""
+
 WARMED_BYTES = 2 << 30
 
 QUANTITIES = (
@@ -111,10 +116,13 @@ def run_measured(
         process = subprocess.Popen(
             command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
+        timer = threading.Timer(TIME_LIMIT, process.kill)
+        timer.start()
         with _MemoryWatch(process.pid) as watch:
             # Not reaped yet, so that its counters can still be read.
             os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             wall = time.perf_counter() - started
+        timer.cancel()
         written = _written_bytes(process.pid)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -272,13 +280,15 @@ class _MemoryWatch:
         self._thread.join()
 
     def _follow(self) -> None:
+        pause = 0.002
         while not self._stop.is_set():
             pids = _family(self._pid)
             now = sum(_status_bytes(pid, "VmRSS:") for pid in pids)
             # A single process's own high-water mark sees what happens between two looks.
             alone = max((_status_bytes(pid, "VmHWM:") for pid in pids), default=0)
             self.peak_bytes = max(self.peak_bytes, now, alone)
-            self._stop.wait(POLL_SECONDS)
+            self._stop.wait(pause)
+            pause = min(1.2 * pause, LONGEST_POLL_SECONDS)
 
 
 def _family(pid: int) -> list[int]:

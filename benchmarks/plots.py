@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.growth import ALLOWED_BYTES
 from benchmarks.ratios import INSTRUCTION_SETS, floor_rate, floor_seconds
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def plot_kernel(results: dict[str, Any]) -> Figure:
     if bandwidth:
         axes.axhline(floor_rate(bandwidth, 1), color="black", linestyle=":", linewidth=1.2)
         axes.text(len(cases) - 0.6, floor_rate(bandwidth, 1), "memory", va="bottom", ha="right")
+    axes.set_xlim(-0.6, len(cases) - 0.4)
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("million input pixels a second,\none thread")
     axes.set_xticks(
         range(len(cases)),
@@ -125,6 +128,7 @@ def plot_growth(results: dict[str, Any]) -> Figure:
             time_axes.plot(x, floor, color="black", linestyle=":", label="memory's floor")
         peaks = [row["maximum"]["peak_rss_bytes"] / 2**30 for row in rows]
         _line(memory_axes, x, peaks, "peak memory", "-", "o")
+        memory_axes.axhline(ALLOWED_BYTES / 2**30, color="black", linestyle=":", label="allowed")
         memory_axes.set_ylim(0, max(2.2, 1.1 * max(peaks)))
         memory_axes.set_xlabel(label)
         if column == 0:
@@ -132,11 +136,13 @@ def plot_growth(results: dict[str, Any]) -> Figure:
                 axes.set_xscale("log", base=2)
                 axes.set_xticks(x, [str(value) for value in x])
             time_axes.set_yscale("log")
+            time_axes.yaxis.set_major_formatter("{x:g}")
         else:
             time_axes.set_ylim(bottom=0)
     panels[0][0].set_ylabel("seconds")
     panels[1][0].set_ylabel("GiB")
     panels[0][0].legend(frameon=False)
+    panels[1][0].legend(frameon=False, loc="lower right")
     for axes in panels.flat:
         axes.grid(color="#e4e4e4")
     return figure

@@ -36,27 +36,25 @@ def write_results(results: dict[str, Any], path: Path) -> None:
 
 
 def same_machine(results: dict[str, Any], machine: dict[str, Any]) -> bool:
-    """Tell whether earlier results are of this machine, so that new ones may stand beside them."""
-    return results["machine"] is None or results["machine"] == machine
+    """Tell whether earlier results are of such a machine, so that new ones may stand beside them.
+
+    Another release of the system does not matter, and the memory that it leaves differs by some pages.
+    """
+    earlier = results["machine"]
+    return earlier is None or _identity(earlier) == _identity(machine)
+
+
+def _identity(machine: dict[str, Any]) -> tuple[Any, ...]:
+    return machine["processor"], machine["cores"], round(machine["memory_bytes"] / 2**30)
 
 
 def measure_part(
     name: str,
     measure: Callable[[], dict[str, Any]],
-    results: dict[str, Any],
     versions: dict[str, str],
     report: Callable[[str], None],
-) -> bool:
-    """Measure a part and put it into the results.
-
-    A part that fails leaves its error there and does not stop the others; what was measured of it before
-    stays.
-
-    Returns
-    -------
-    bool
-        Whether it succeeded.
-    """
+) -> dict[str, Any]:
+    """Measure a part and give its record; one that fails gives a record with its error alone."""
     report(f"part {name!r}: begins")
     started, load = time.perf_counter(), os.getloadavg()[0]
     record: dict[str, Any] = {
@@ -71,10 +69,23 @@ def measure_part(
         report(f"part {name!r} failed: {text}")
         if not isinstance(error, BenchmarkError):
             report(traceback.format_exc())
-        results["parts"].setdefault(name, {})["error"] = text
-        return False
+        return {"error": text}
     record["seconds"] = time.perf_counter() - started
     record["load_average_after"] = os.getloadavg()[0]
-    results["parts"][name] = record
     report(f"part {name!r}: done in {record['seconds']:.0f} s")
-    return True
+    return record
+
+
+def add_part(path: Path, machine: dict[str, Any], name: str, record: dict[str, Any]) -> None:
+    """Put a part's record into the file of results, in place of its earlier one.
+
+    An error is put beside what was measured of the part before, which stays. The file is read anew, since
+    another process may have measured another part in the meantime.
+    """
+    results = read_results(path)
+    results["machine"] = machine
+    if "error" in record:
+        results["parts"].setdefault(name, {}).update(record)
+    else:
+        results["parts"][name] = record
+    write_results(results, path)

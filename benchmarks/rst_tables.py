@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+BUSY_LOAD = 1.5
+"""Load average a core; the benchmark alone makes about one."""
+
 _RUN_HEADINGS = ("", "wall (s)", "user + system (s)", "peak RSS (MiB)", "written (GB)", "kept (GB)")
 _KERNEL_ORDER = (
     *INSTRUCTION_SETS,
@@ -46,6 +49,7 @@ def write_tables(results: dict[str, Any], folder: Path) -> None:
             first = part["error"].splitlines()[0]
             lines += [f"The latest measurement failed: ``{first}``", ""]
         if "result" in part:
+            lines += _busy(part, results)
             lines += make(part["result"], results)
         elif not lines:
             lines = ["Not measured yet."]
@@ -58,6 +62,18 @@ def list_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, widths
     for row in (headings, *rows):
         lines += [f"   {'*' if number == 0 else ' '} - {cell}".rstrip() for number, cell in enumerate(row)]
     return [*lines, ""]
+
+
+def _busy(part: dict[str, Any], results: dict[str, Any]) -> list[str]:
+    """Warn where more was at work than the benchmark itself can be."""
+    load, cores = max(part["load_average_before"], part["load_average_after"]), results["machine"]["cores"]
+    if load <= BUSY_LOAD * cores:
+        return []
+    text = (
+        f"Other programs were at work while this was measured (load average {load:.1f} on {cores} cores): "
+        "take times and rates from it with care."
+    )
+    return [".. note::", "", f"   {text}", ""]
 
 
 def _summary(results: dict[str, Any]) -> list[str]:
@@ -90,8 +106,10 @@ def _machine(results: dict[str, Any]) -> list[str]:
         rows.append(("memory bandwidth (triad)", text))
     measured = {name: part for name, part in results["parts"].items() if "result" in part}
     if measured:
-        latest = max(measured.values(), key=lambda part: part["started"])
-        rows += list(latest["versions"].items())
+        versions: dict[str, str] = {}
+        for part in sorted(measured.values(), key=lambda part: part["started"]):
+            versions |= part["versions"]
+        rows += [(name, text) for name, text in versions.items() if name != "multivisit"]
     lines = [".. list-table::", "   :widths: auto", ""]
     for name, value in rows:
         lines += [f"   * - {name}", f"     - {value}"]
@@ -103,10 +121,11 @@ def _machine(results: dict[str, Any]) -> list[str]:
             f"{part['seconds']:.0f} s",
             f"{part['load_average_before']:.2f}",
             f"{part['load_average_after']:.2f}",
+            part["versions"]["multivisit"],
         )
         for name, part in measured.items()
     ]
-    return lines + list_table(("part", "begun", "took", "load before", "load after"), times)
+    return lines + list_table(("part", "begun", "took", "load before", "load after", "multivisit"), times)
 
 
 def _kernel(result: dict[str, Any], results: dict[str, Any]) -> list[str]:
@@ -162,7 +181,7 @@ def _run(result: dict[str, Any], results: dict[str, Any]) -> list[str]:
             f"{100 * science:.3f} % of those of SCI are within the tolerances.",
             "",
         ]
-    return lines + _figure("run.svg", "The whole run: the fastest repeat of each.")
+    return lines + _figure("run.svg", "The same layers made by each program; the fastest repeat of each.")
 
 
 def _swarp(result: dict[str, Any], results: dict[str, Any]) -> list[str]:

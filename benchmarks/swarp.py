@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.cases import RUN_MEMORY, Setup, eighteen_case, fresh_folder, our_contender
+from benchmarks.cases import RUN_MEMORY, Setup, eighteen_case, fresh_folder, log_of, our_contender
 from benchmarks.chip_files import ChipFile, write_chip_files
 from benchmarks.compare_drizzlepac import members_of
 from benchmarks.measuring import (
@@ -66,14 +65,14 @@ def measure_swarp(setup: Setup) -> dict[str, Any]:
     if setup.swarp is None:
         raise BenchmarkError("SWarp is not installed here (on Debian or Ubuntu: apt install swarp)")
     case = eighteen_case(setup)
-    ours, chip_folder = setup.work / "multivisit_layers", setup.work / "swarp_chips"
+    ours, chip_folder = setup.scratch / "multivisit_layers", setup.scratch / "swarp_chips"
     our_run = our_contender(case, ours, repeats=1 if setup.quick else 3, warm_ups=0)
     setup.report(f"multivisit (warm-up): {in_words(our_run.run())}")
     fresh_folder(chip_folder)
     setup.report("writing the chips for SWarp")
     chips = {path: write_chip_files(path, chip_folder) for path in case.exposures}
     layers = _layers(ours, chips)
-    folders = {name: setup.work / name.replace(" ", "_").lower() for name in RESAMPLINGS}
+    folders = {name: setup.scratch / name.replace(" ", "_").lower() for name in RESAMPLINGS}
     contenders = [our_run] + [
         Contender(name, partial(_run_layers, setup.swarp, layers, resampling, folders[name]), 1)
         for name, resampling in RESAMPLINGS.items()
@@ -83,8 +82,6 @@ def measure_swarp(setup: Setup) -> dict[str, Any]:
         name: {layer.name: _flux_ratio(folders[name], ours, layer.name) for layer in layers}
         for name in RESAMPLINGS
     }
-    for folder in (*folders.values(), ours, chip_folder):
-        shutil.rmtree(folder, ignore_errors=True)
     return {
         "exposures": len(case.exposures),
         "layers": len(layers),
@@ -139,7 +136,7 @@ def _run_layers(swarp: str, layers: list[_Layer], resampling: str, folder: Path)
         }
         words = [word for key, value in options.items() for word in (f"-{key}", value)]
         command = [swarp, f"@{layer.name}.list", "-c", "/dev/null", *words]
-        samples.append(run_measured(command, folder, folder.parent / f"{folder.name}.log"))
+        samples.append(run_measured(command, folder, log_of(folder)))
     return total(samples)
 
 

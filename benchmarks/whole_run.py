@@ -16,6 +16,7 @@ from benchmarks.cases import (
     Setup,
     eighteen_case,
     fresh_folder,
+    log_of,
     our_contender,
     plain_environment,
 )
@@ -46,7 +47,7 @@ print(json.dumps([seconds, processor, sorted(cells), modules]))
 def measure_whole_run(setup: Setup) -> dict[str, Any]:
     """Measure both functions with both packages, in turns, and compare the pixels of the products."""
     case = eighteen_case(setup)
-    ours, theirs = setup.work / "multivisit_run", setup.work / "drizzlepac_run"
+    ours, theirs = setup.scratch / "multivisit_run", setup.scratch / "drizzlepac_run"
     contenders = [
         our_contender(case, ours, repeats=1 if setup.quick else 4, warm_ups=0 if setup.quick else 1)
     ]
@@ -70,8 +71,6 @@ def measure_whole_run(setup: Setup) -> dict[str, Any]:
         ]
         result["agreement"] = [asdict(item) for item in agreements]
     result["sky_cells"] = _measure_sky_cells(setup, case)
-    for folder in (ours, theirs):
-        shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
@@ -80,7 +79,7 @@ def _drizzlepac_contender(python: str, case: Case, folder: Path, quick: bool) ->
         # Copies: drizzlepac may write into its inputs.
         poller = prepare_folder(folder, list(case.exposures), case.poller)
         command = [python, "-c", DRIZZLEPAC_PROGRAM, poller.name]
-        return run_measured(command, folder, folder.with_suffix(".log"), environment=plain_environment())
+        return run_measured(command, folder, log_of(folder), environment=plain_environment())
 
     return Contender("drizzlepac", run, 1 if quick else 2)
 
@@ -90,7 +89,7 @@ def _measure_sky_cells(setup: Setup, case: Case) -> dict[str, Any]:
     pythons = {"multivisit": (sys.executable, 5)}
     if setup.drizzlepac_python is not None:
         pythons["drizzlepac"] = (setup.drizzlepac_python, 2)
-    folder = setup.work / "sky_cells"
+    folder = setup.scratch / "sky_cells"
     fresh_folder(folder)
     for path in case.exposures:
         shutil.copy(path, folder)
@@ -112,7 +111,6 @@ def _measure_sky_cells(setup: Setup, case: Case) -> dict[str, Any]:
                 walls[name].append(wall)
                 processors[name].append(processor)
                 setup.report(f"get_sky_cells of {name}: {wall:.3f} s wall, {processor:.3f} s processor")
-    shutil.rmtree(folder)
     return {
         name: {
             "samples": {"wall_seconds": walls[name], "cpu_seconds": processors[name]},

@@ -46,6 +46,8 @@ def run_mvm_processing(
     area: CustomArea | None = None,
     trim: bool = False,
     context: bool = False,
+    error_plane: bool = False,
+    compress: bool = False,
     threads: int | None = None,
     memory: int | str | None = None,
 ) -> int:
@@ -95,6 +97,10 @@ def run_mvm_processing(
         Size each layer by its own members instead of by all exposures.
     context : bool
         Add a CTX extension to each product.
+    error_plane : bool
+        Add an ERR extension to each product.
+    compress : bool
+        Tile-compress the products' images without loss (GZIP_2): smaller files that take longer to write.
     threads : int, optional
         Threads that combine a layer: one a core by default, 8 at most.
     memory : int or str, optional
@@ -131,7 +137,9 @@ def run_mvm_processing(
                 diagnostics=diagnostic_mode,
                 trim=trim,
                 context=context,
+                error_plane=error_plane,
                 quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
+                compress=compress,
                 custom_parameters=_as_path(input_custom_pars_file),
                 written_parameters=_as_path(output_custom_pars_file),
                 phot_mode=phot_mode,

@@ -67,6 +67,12 @@ def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
         run_measured([sys.executable, "-c", program], tmp_path, tmp_path / "log")
 
 
+def test_a_program_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.measuring.TIME_LIMIT", 0.2)
+    with pytest.raises(BenchmarkError, match="ended with code -9"):
+        run_measured(["sleep", "60"], tmp_path, tmp_path / "log")
+
+
 def test_holes_and_hard_links_take_no_disk(tmp_path: Path) -> None:
     with (tmp_path / "holes").open("wb") as file:
         file.truncate(50 * MEGABYTE)

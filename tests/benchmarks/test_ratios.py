@@ -73,10 +73,13 @@ def results() -> dict[str, Any]:
     ]
     growth = {"memory": "2GiB", "exposures": counts, "sizes": counts[:1]}
     parts = {"kernel": {"cases": kernel}, "run": run, "swarp": swarp, "growth": growth}
+    times = {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0, "versions": {"multivisit": "1"}}
+    loads = {"load_average_before": 0.1, "load_average_after": 2.0}
+    machine = {"processor": "p", "cores": 2, "memory_bytes": 2**34, "system": "s", "virtual": False}
     return {
         "format": 1,
-        "machine": None,
-        "parts": {name: {"result": result} for name, result in parts.items()},
+        "machine": {**machine, "instruction_sets": "avx512"},
+        "parts": {name: {"result": result, **times, **loads} for name, result in parts.items()},
     }
 
 
@@ -134,3 +137,10 @@ def test_tables_hold_the_figures(results: dict[str, Any], tmp_path: Any) -> None
     assert "   * - drizzlepac, median\n     - 280.0\n" in run
     summary = (tmp_path / "summary.inc").read_text()
     assert "     - 4.5 times\n     - at most 4.4 times\n     - **no**\n" in summary
+
+
+def test_a_busy_machine_is_told(results: dict[str, Any], tmp_path: Any) -> None:
+    results["parts"]["run"]["load_average_before"] = 3.5
+    write_tables(results, tmp_path)
+    assert "load average 3.5 on 2 cores" in (tmp_path / "run.inc").read_text()
+    assert "load average" not in (tmp_path / "growth.inc").read_text()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.results import add_part, measure_part, read_results
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("bandwidth", "kernel", "run", "swarp", "growth")
@@ -139,7 +140,8 @@ def test_results_of_another_machine_are_left_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = tmp_path / "benchmarks.json"
-    text = json.dumps({"format": 1, "machine": {"processor": "another"}, "parts": {}})
+    machine = {"processor": "another", "cores": 2, "memory_bytes": 2**34}
+    text = json.dumps({"format": 1, "machine": machine, "parts": {}})
     numbers.write_text(text)
     assert main(["--quick", "--only", "bandwidth", "--work", str(tmp_path / "w"), "-o", str(tmp_path)]) == 1
     assert "another machine" in capsys.readouterr().err
@@ -149,3 +151,23 @@ def test_results_of_another_machine_are_left_alone(
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(SystemExit, match="unknown part nothing"):
         main(["--only", "kernel,nothing"])
+
+
+def test_an_error_stays_beside_what_was_measured_before(tmp_path: Path) -> None:
+    numbers = tmp_path / "benchmarks.json"
+    machine = {"processor": "one"}
+
+    def fail() -> dict[str, Any]:
+        raise OSError("no space left")
+
+    lines: list[str] = []
+    add_part(numbers, machine, "run", measure_part("run", lambda: {"exposures": 18}, {}, lines.append))
+    add_part(numbers, machine, "run", measure_part("run", fail, {}, lines.append))
+    part = read_results(numbers)["parts"]["run"]
+    assert part["result"] == {"exposures": 18}
+    assert part["error"] == "OSError: no space left"
+    assert any("no space left" in line for line in lines)
+    add_part(numbers, machine, "run", measure_part("run", lambda: {"exposures": 9}, {}, lines.append))
+    part = read_results(numbers)["parts"]["run"]
+    assert part["result"] == {"exposures": 9}
+    assert "error" not in part

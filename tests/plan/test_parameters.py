@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multivisit.errors import NotOfferedError, ParameterError
+from multivisit.errors import ParameterError
 from multivisit.plan.parameters import (
     CombinationParameters,
     combination_parameters,
@@ -121,12 +121,6 @@ def test_impossible_values_are_errors_that_name_all_of_them(
         assert part in str(error.value)
     with pytest.raises(ParameterError):
         CombinationParameters().replace(**changes)
-
-
-@pytest.mark.parametrize("kind", ["IVM", "ERR"])
-def test_other_weights_are_not_offered(kind: str) -> None:
-    with pytest.raises(NotOfferedError, match=kind):
-        CombinationParameters(final_wht_type=kind)
 
 
 def test_parameters_cannot_be_changed_but_replaced() -> None:

@@ -13,7 +13,6 @@ from multivisit.products.tables import (
     manifest_name,
     trailer_name,
     vetting_name,
-    vetting_text,
     write_manifest,
     write_text,
     write_vetting,
@@ -54,16 +53,6 @@ def test_a_vetting_table_without_rows_can_be_read(tmp_path: Path) -> None:
     table = Table.read(write_vetting(tmp_path / "v.ecsv", []))
     assert len(table) == 0
     assert "reason" in table.colnames
-    assert vetting_text([]) == "no exposures\n"
-
-
-def test_vetting_as_text_has_a_line_for_each_exposure() -> None:
-    lines = vetting_text(RECORDS).splitlines()
-    assert lines == [
-        "jbl70rtvq_flc.fits  accepted",
-        'jbl71g01q_flc.fits  refused   grism "G800L", no image',
-        "1 accepted, 1 refused",
-    ]
 
 
 STRANGE = ("ü_flt.fits", "bad\udcfc_flt.fits", "two\nlines_flt.fits")
@@ -86,9 +75,6 @@ def test_names_of_any_kind_fill_one_line_of_the_vetting_table(tmp_path: Path) ->
     table = Table.read(write_vetting(tmp_path / "v.ecsv", records), format="ascii.ecsv")
     assert list(table["filename"]) == escaped
     assert list(table["reason"]) == [f"{name}: no SCI\\r\\nin it" for name in escaped]
-    text = vetting_text(records)
-    assert [line.split()[0] for line in text.splitlines()[:-1]] == escaped
-    text.encode("utf-8")
 
 
 def test_a_folder_that_is_missing_is_one_clear_error(tmp_path: Path) -> None:

@@ -44,8 +44,7 @@ def test_a_run_makes_each_layer_and_leaves_its_record(poller, tmp_path):
     expected = {f"{CELL}_manifest.txt", f"{CELL}_vetting.ecsv", f"{CELL}_trl.txt"}
     for base, suffix in bases.items():
         expected |= {f"{base}_{suffix}.fits", f"{base}_{suffix}.png", f"{base}_trl.txt"}
-        expected.add(f"{base}_quality.json")
-        expected |= {f"{base}_point-cat.ecsv", f"{base}_segment-cat.ecsv"}
+        expected |= {f"{base}_point-cat.ecsv", f"{base}_segment-cat.ecsv", f"{base}_quality.json"}
     assert names_in(folder) == expected
     listed = (folder / f"{CELL}_manifest.txt").read_text().split()
     assert set(listed) == {name for name in expected if name.startswith("hst_")}

@@ -426,3 +426,31 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
         run_simulation("tiny", tmp_path / "file")
     with pytest.raises(ParameterError, match="unknown field 'big'"):
         run_simulation("big", tmp_path)
+
+
+def test_the_truth_about_cosmic_rays_is_written_on_request(tmp_path: Path) -> None:
+    exposures = one_visit(
+        ExposureSpecification("acs_wfc", "f814w", 900.0, subarray=(90, 110), sky_levels=(0.05,))
+    )
+    noise = NoiseSpecification(
+        cosmic_rays=3.0, unflagged_cosmic_rays=0.5, hot_pixels=False, bad_pixels=False, saturation=False
+    )
+    with_rays = simulate_field(field_of(exposures, noise=noise), tmp_path / "with", cosmic_ray_truth=True)
+    assert not list(
+        simulate_field(field_of(exposures), tmp_path / "plain").specification_path.parent.glob("*rays*")
+    )
+    rays = with_rays.files[0].with_name(f"{read_exposure(with_rays.files[0]).rootname}_rays.fits")
+    n_unflagged = 0
+    for extver in (1, 2):
+        science, error, flags = (
+            fits.getdata(with_rays.files[0], (name, extver)) for name in ("SCI", "ERR", "DQ")
+        )
+        truth = fits.getdata(rays, ("RAYS", extver))
+        clean = science - truth
+        # What is left without the rays is sky with its noise.
+        assert abs(clean.mean() - 0.05 * 900.0) < 0.5
+        np.testing.assert_allclose(clean.std(), np.sqrt(np.mean(error[truth == 0] ** 2)), rtol=0.05)
+        assert (truth[(flags & 4096) != 0] > 0).all()
+        n_unflagged += np.count_nonzero((truth > 0) & (flags & 4096 == 0))
+    assert n_unflagged == Table.read(with_rays.exposures_path)["n_unflagged_pixels"][0]
+    assert n_unflagged > 50

@@ -12,7 +12,6 @@ from multivisit.catalogs.bands import in_order
 from multivisit.errors import MultivisitError
 from multivisit.exposures.fits_file import read_image
 from multivisit.sky.footprint import sky_polygon_in_plane
-from multivisit.sky.plane import TangentPlane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,7 +174,7 @@ def exposure_coverage(exposures: Sequence[Exposure], grid: OutputGrid) -> Exposu
     """
     import shapely
 
-    plane = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+    plane = grid.plane()
     outlines = []
     for exposure in exposures:
         chips = [sky_polygon_in_plane(*chip.outline(), plane) for chip in exposure.chips]
@@ -200,7 +199,7 @@ def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid, workers: i
     SaturatedPixels
         All of them; none of exposures whose flags cannot be read again, with a warning.
     """
-    plane = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale)
+    plane = grid.plane()
     chips = [(number, chip) for number, exposure in enumerate(exposures) for chip in exposure.chips]
 
     def search(item: tuple[int, Chip]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

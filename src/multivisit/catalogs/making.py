@@ -410,8 +410,6 @@ def _columns(
     shapes: SegmentShapes,
 ) -> dict[str, NDArray[Any]]:
     """Work out a catalog's columns, and leave out what is near the edge of the mosaic."""
-    from multivisit.sky.plane import TangentPlane
-
     p, mosaic, parameters = photometry, work.mosaic, work.parameters
     limits = work.quality.ci_filter.aperture if kind == "aperture" else work.quality.ci_filter.segment
     magnitude_1, error_1 = _magnitudes(p.flux_1, p.error_1, mosaic.zero_point)
@@ -421,7 +419,7 @@ def _columns(
     flags = flag_sources(x, y, p, index, limits, work.quality.swarm_filter, context)
     inside = context.coverage.is_inside(x, y, parameters.sourcex.border)
     _tell_of_flags(kind, flags, inside)
-    ra, dec = TangentPlane.north_up(grid.crval, grid.crpix, grid.scale).sky(np.column_stack([x, y]))
+    ra, dec = grid.plane().sky(np.column_stack([x, y]))
     background = found.background.at(x, y)
     values: dict[str, Any] = {
         "RA": ra,

@@ -202,7 +202,7 @@ class MosaicFile:
                 from astropy.io import fits
 
                 with fits.open(self.path, memmap=False) as file:
-                    yield MosaicReader(self, planes=(file["SCI"].data, file["WHT"].data))
+                    yield MosaicReader(self, planes=(file["SCI"].section, file["WHT"].section))
             else:
                 descriptor = os.open(self.path, os.O_RDONLY)
                 try:
@@ -225,7 +225,7 @@ class MosaicReader:
     descriptor : int
         The open file.
     planes : tuple of ndarray, optional
-        The planes themselves, for files whose pixels are compressed.
+        Sections of the planes, for files whose pixels are compressed.
     """
 
     def __init__(
@@ -236,6 +236,7 @@ class MosaicReader:
         self._planes = planes
         self._factor = np.float32(mosaic.to_rate)
         self._kept = threading.local()
+        self._lock = threading.Lock()
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> tuple[Rows, Rows]:
         """Read a part of the mosaic.
@@ -274,8 +275,11 @@ class MosaicReader:
 
     def _plane(self, number: int, rows: tuple[int, int], columns: tuple[int, int]) -> Rows:
         if self._planes is not None:
-            part: Rows = self._planes[number][slice(*rows), slice(*columns)].astype(np.float32, order="C")
-            return part
+            if rows[0] >= rows[1] or columns[0] >= columns[1]:
+                return np.empty((rows[1] - rows[0], columns[1] - columns[0]), dtype=np.float32)
+            with self._lock:
+                part = self._planes[number][slice(*rows), slice(*columns)]
+            return np.ascontiguousarray(part, dtype=np.float32)
         assert self.mosaic.starts is not None
         width = self.mosaic.shape[1]
         n_rows, first = rows[1] - rows[0], columns[0]

@@ -27,7 +27,7 @@ PLANNING = (
 )
 
 
-@with_parameters_of(options_of_run, only=PLANNING)
+@with_parameters_of(options_of_run, only=(*PLANNING, "parameters"))
 def layers(as_json: JsonOption = False, **settings: Any) -> None:
     """Tell what a run would make, from what, and how big; nothing is written."""
     from multivisit.run.report import layers_as_text, plan_as_dict

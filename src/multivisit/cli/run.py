@@ -46,6 +46,13 @@ def options_of_run(
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
+    error_plane: Annotated[
+        bool, typer.Option("--error-plane", help="Add an ERR extension: the standard error of each pixel.")
+    ] = False,
+    compress: Annotated[
+        bool,
+        typer.Option("--compress", help="Tile-compress the products without loss: smaller, but slower."),
+    ] = False,
     parameters: Annotated[
         Path | None,
         typer.Option("--parameters", help="Custom parameter file whose section 'parameters' is used."),
@@ -57,6 +64,9 @@ def options_of_run(
     previews: Annotated[
         bool, typer.Option("--previews/--no-previews", help="Write a PNG of each mosaic.")
     ] = True,
+    catalogs: Annotated[
+        str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
+    ] = "both",
     quality_tests: Annotated[
         bool,
         typer.Option(
@@ -68,9 +78,6 @@ def options_of_run(
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, one page about everything that was made.")
     ] = False,
-    catalogs: Annotated[
-        str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
-    ] = "both",
     threads: Annotated[
         int | None,
         typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
@@ -112,12 +119,14 @@ def options_of_run(
         published_conditions=published_conditions,
         trim=trim,
         context=context,
+        error_plane=error_plane,
+        compress=compress,
         custom_parameters=parameters,
         written_parameters=write_parameters,
         previews=previews,
+        phot_mode=catalogs,
         quality_tests=quality_tests,
         report=report,
-        phot_mode=catalogs,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),
         log_level=min(level, logging.DEBUG) if diagnostics else level,

@@ -28,6 +28,12 @@ def simulate(
     noiseless: Annotated[
         bool, typer.Option("--noiseless", help="No noise, cosmic rays or bad pixels.")
     ] = False,
+    cosmic_ray_truth: Annotated[
+        bool,
+        typer.Option(
+            "--cosmic-ray-truth", help="Also write what cosmic rays left in each exposure's pixels."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make exposures with a known truth, and the truth catalog beside them."""
@@ -42,7 +48,16 @@ def simulate(
             else:
                 progress.advance(f"simulating {name}" if name else None)
 
-        made = run_simulation(field, output, ra=ra, dec=dec, seed=seed, noiseless=noiseless, progress=follow)
+        made = run_simulation(
+            field,
+            output,
+            ra=ra,
+            dec=dec,
+            seed=seed,
+            noiseless=noiseless,
+            cosmic_ray_truth=cosmic_ray_truth,
+            progress=follow,
+        )
     if as_json:
         print_json({"files": [str(path) for path in made.files], "truth_catalog": str(made.truth_path)})
         return

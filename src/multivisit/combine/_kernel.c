@@ -20,7 +20,7 @@
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 /* Limits that only guard divisions, in output pixels (and their square). */
@@ -28,41 +28,48 @@
 #define SMALLEST_AREA 1e-15f
 
 /* How many chip rows ahead memory is asked for. */
-#define ROWS_AHEAD 4
 #define INPUT_ROWS_AHEAD 6
+#define TILE_ROWS_AHEAD 4
 
-typedef float Vector4 __attribute__((vector_size(16), aligned(4), may_alias));
-typedef float Vector8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef int32_t Flags4 __attribute__((vector_size(16), aligned(4), may_alias));
-
-typedef float Vector16 __attribute__((vector_size(64), aligned(4), may_alias));
-
-/* Rearrangements of numbers; within each quarter of 16, pairs and halves are joined in turn from two vectors. */
+/* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
+ * pairs are joined in turn from both; then whole quarters are. */
 #if defined(__clang__) || __GNUC__ >= 12
-#define TWICE(v) __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3)
-#define LOW_PAIRS(v, w)                                                                                       \
-    __builtin_shufflevector(v, w, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
-#define HIGH_PAIRS(v, w)                                                                                      \
-    __builtin_shufflevector(v, w, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
-#define LOW_HALVES(v, w)                                                                                      \
-    __builtin_shufflevector(v, w, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
-#define HIGH_HALVES(v, w)                                                                                     \
-    __builtin_shufflevector(v, w, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define SHUFFLE(v, w, ...) __builtin_shufflevector(v, w, __VA_ARGS__)
 #else
-typedef int32_t Order16 __attribute__((vector_size(64)));
-#define TWICE(v) ((Vector8){(v)[0], (v)[0], (v)[1], (v)[1], (v)[2], (v)[2], (v)[3], (v)[3]})
-#define LOW_PAIRS(v, w)                                                                                       \
-    __builtin_shuffle(v, w, (Order16){0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29})
-#define HIGH_PAIRS(v, w)                                                                                      \
-    __builtin_shuffle(v, w, (Order16){2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31})
-#define LOW_HALVES(v, w)                                                                                      \
-    __builtin_shuffle(v, w, (Order16){0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29})
-#define HIGH_HALVES(v, w)                                                                                     \
-    __builtin_shuffle(v, w, (Order16){2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31})
+#define SHUFFLE(v, w, ...) __builtin_shuffle(v, w, (NAME(Flags)){__VA_ARGS__})
 #endif
-
-/* The pixel of a block whose shares are in a place of `packed`, and the other way round. */
-#define PIXEL_AT(place) (((place) & ~15) | ((place) & 3) << 2 | ((place) >> 2 & 3))
+#define LOW_PAIRS_16(v, w) SHUFFLE(v, w, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH_PAIRS_16(v, w) SHUFFLE(v, w, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_HALVES_16(v, w) SHUFFLE(v, w, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_HALVES_16(v, w) SHUFFLE(v, w, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#define LEFT_QUARTERS_16(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+#define RIGHT_QUARTERS_16(v, w) SHUFFLE(v, w, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
+#define EVEN_QUARTERS(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
+#define ODD_QUARTERS(v, w) SHUFFLE(v, w, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#define LOW_PAIRS_8(v, w) SHUFFLE(v, w, 0, 8, 1, 9, 4, 12, 5, 13)
+#define HIGH_PAIRS_8(v, w) SHUFFLE(v, w, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOW_HALVES_8(v, w) SHUFFLE(v, w, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_HALVES_8(v, w) SHUFFLE(v, w, 2, 3, 10, 11, 6, 7, 14, 15)
+#define LEFT_QUARTERS_8(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 8, 9, 10, 11)
+#define RIGHT_QUARTERS_8(v, w) SHUFFLE(v, w, 4, 5, 6, 7, 12, 13, 14, 15)
+#define ROTATED_8_OF_16(v) SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define ROTATED_4_16(v) SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define ROTATED_2_16(v) SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define ROTATED_1_16(v) SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#define ROTATED_4_8(v) SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATED_2_8(v) SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5)
+#define ROTATED_1_8(v) SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6)
+#define JOIN_NAMES(a, b) a##b
+#define WITH_LANES(name, lanes) JOIN_NAMES(name, lanes)
+#define LOW_PAIRS WITH_LANES(LOW_PAIRS_, LANES)
+#define HIGH_PAIRS WITH_LANES(HIGH_PAIRS_, LANES)
+#define LOW_HALVES WITH_LANES(LOW_HALVES_, LANES)
+#define HIGH_HALVES WITH_LANES(HIGH_HALVES_, LANES)
+#define LEFT_QUARTERS WITH_LANES(LEFT_QUARTERS_, LANES)
+#define RIGHT_QUARTERS WITH_LANES(RIGHT_QUARTERS_, LANES)
+#define ROTATED_4 WITH_LANES(ROTATED_4_, LANES)
+#define ROTATED_2 WITH_LANES(ROTATED_2_, LANES)
+#define ROTATED_1 WITH_LANES(ROTATED_1_, LANES)
 
 /* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic, and would
  * in here too if it saw where the numbers come from. */
@@ -114,29 +121,35 @@ void row_map_at(const PixelMap *map, double y, RowMap *row)
         row->knot_row = find_knot(map->y_knots, map->n_y_knots, y, &row->knot_fraction);
 }
 
-static double side_position(const Side *side, ptrdiff_t k)
+static double side_position(const Side *side, ptrdiff_t place)
 {
-    return (double)(side->first_column + MIN(k, side->last_position)) + side->offset;
+    const ptrdiff_t column = place % side->lanes * (BLOCK / side->lanes) + place / side->lanes;
+    return (double)(side->first_column + MIN(column, side->last_position)) + side->offset;
 }
 
-void start_side(const PixelMap *map, Side *side, ptrdiff_t first_column, ptrdiff_t last_position, double offset)
+void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_column, ptrdiff_t last_position,
+                double offset)
 {
+    side->lanes = lanes;
     side->offset = offset;
     side->first_column = first_column;
     side->last_position = last_position;
     side->knot_row = -1;
-    for (ptrdiff_t k = 0; k < POSITIONS; k++)
-        side->argument[k] = (side_position(side, k) - map->centre[0]) / map->half_size[0];
+    for (ptrdiff_t k = 0; k < BLOCK + lanes; k++) {
+        const double x = side_position(side, k);
+        side->argument[k] = (x - map->centre[0]) / map->half_size[0];
+        if (map->n_x_knots > 0)
+            side->knot[k] = find_knot(map->x_knots, map->n_x_knots, x, &side->knot_fraction[k]);
+    }
 }
 
 void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row)
 {
     const ptrdiff_t n = map->n_x_knots;
-    for (ptrdiff_t k = 0; k < POSITIONS; k++) {
-        double fraction;
-        const ptrdiff_t i = find_knot(map->x_knots, n, side_position(side, k), &fraction);
+    for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
+        const double fraction = side->knot_fraction[k];
         for (int axis = 0; axis < 2; axis++) {
-            const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + i;
+            const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + side->knot[k];
             const double *high = low + n;
             const double below = low[0] + fraction * (low[1] - low[0]);
             const double above = high[0] + fraction * (high[1] - high[0]);
@@ -236,6 +249,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 #define NAME(function) function##_portable
+#define LANES 8
 #include "_kernel_body.h"
 #undef NAME
 
@@ -251,6 +265,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define NAME(function) function##_avx2
 #include "_kernel_body.h"
 #undef NAME
+#undef LANES
 #ifdef __clang__
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),         \
@@ -261,6 +276,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
 #endif
 #define NAME(function) function##_avx512
+#define LANES 16
 #include "_kernel_body.h"
 #undef NAME
 #ifdef __clang__
@@ -272,6 +288,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 
 typedef struct {
     const char *name;
+    int lanes;
     ptrdiff_t (*add_chip)(const Job *job);
     void (*divide)(const float *sums, ptrdiff_t n, float fill, float *science, float *weight);
 } Build;
@@ -287,11 +304,11 @@ static void find_usable_builds(void)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
         && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        usable_builds[n_usable_builds++] = (Build){"avx512", add_chip_avx512, divide_avx512};
+        usable_builds[n_usable_builds++] = (Build){"avx512", 16, add_chip_avx512, divide_avx512};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        usable_builds[n_usable_builds++] = (Build){"avx2", add_chip_avx2, divide_avx2};
+        usable_builds[n_usable_builds++] = (Build){"avx2", 8, add_chip_avx2, divide_avx2};
 #endif
-    usable_builds[n_usable_builds++] = (Build){"portable", add_chip_portable, divide_portable};
+    usable_builds[n_usable_builds++] = (Build){"portable", 8, add_chip_portable, divide_portable};
 }
 
 /* Find a build by name, the best one for NULL; sets a ValueError if there is none. */
@@ -374,6 +391,74 @@ static void fill_row_maps(const Job *job, RowMap *row_maps, RowMap *middle_row_m
     }
 }
 
+/* Find how many output pixels a tile needs: those that a lane's part of a patch covers, sampled on the chip. */
+static void find_tile_size(const PixelMap *map, const Chip *chip, const Drop *drop, int lanes, Tile *tile)
+{
+    const double part[2] = {(double)BLOCK / lanes + 1.0, PATCH_ROWS + 1.0};
+    double extent[2] = {0.0, 0.0};
+    for (int sample = 0; sample < 25; sample++) {
+        const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
+        const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
+        double here[2], right[2], above[2];
+        map_position(map, x, y, here);
+        map_position(map, x + 1.0, y, right);
+        map_position(map, x, y + 1.0, above);
+        for (int axis = 0; axis < 2; axis++) {
+            const double size = fabs(right[axis] - here[axis]) * part[0] + fabs(above[axis] - here[axis]) * part[1];
+            extent[axis] = MAX(extent[axis], size);
+        }
+    }
+    if (drop->shape == KERNEL_TURBO) {
+        extent[0] += 2.0 * drop->half_width;
+        extent[1] += 2.0 * drop->half_width;
+    }
+    tile->rows = 0;
+    tile->columns = 0;
+    if (drop->shape == KERNEL_POINT || extent[0] * extent[1] > LARGEST_TILE)
+        return;
+    const ptrdiff_t columns = (ptrdiff_t)extent[0] + 7, rows = (ptrdiff_t)extent[1] + 7;
+    tile->columns = (columns + RUN - 1) / RUN * RUN;
+    tile->rows = rows;
+    /* Odd, for numbers a power of 2 apart get in each other's way in the caches. */
+    tile->stride = tile->columns + 3;
+}
+
+/* Make an empty tile; 0 if memory runs out. */
+static int make_tile(Tile *tile, int lanes, const Window *window)
+{
+    const size_t cells = (size_t)(tile->rows * tile->stride * lanes), rows = (size_t)tile->rows;
+    tile->sums = allocate(cells * 2 * sizeof(float));
+    tile->first = allocate(rows * sizeof(int32_t));
+    tile->last = allocate(rows * sizeof(int32_t));
+    tile->variance = window->variance != NULL ? allocate(cells * sizeof(float)) : NULL;
+    tile->quality = window->quality != NULL ? allocate(cells * sizeof(int32_t)) : NULL;
+    if (tile->sums == NULL || tile->first == NULL || tile->last == NULL
+        || (window->variance != NULL && tile->variance == NULL)
+        || (window->quality != NULL && tile->quality == NULL))
+        return 0;
+    memset(tile->sums, 0, cells * 2 * sizeof(float));
+    memset(tile->last, 0, rows * sizeof(int32_t));
+    for (size_t row = 0; row < rows; row++)
+        tile->first[row] = INT32_MAX;
+    if (tile->variance != NULL)
+        memset(tile->variance, 0, cells * sizeof(float));
+    if (tile->quality != NULL)
+        memset(tile->quality, 0, cells * sizeof(int32_t));
+    return 1;
+}
+
+static void free_workspace(Workspace *ws)
+{
+    if (ws == NULL)
+        return;
+    free(ws->tile.sums);
+    free(ws->tile.first);
+    free(ws->tile.last);
+    free(ws->tile.variance);
+    free(ws->tile.quality);
+    free(ws);
+}
+
 /* Add a chip to a window; -1 if memory runs out. */
 static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
                          const Drop *drop, double bend)
@@ -400,6 +485,9 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     if (row_maps == NULL || middle_row_maps == NULL || job.workspace == NULL)
         goto done;
     memset(job.workspace, 0, sizeof(Workspace));
+    find_tile_size(map, chip, drop, build->lanes, &job.workspace->tile);
+    if (!make_tile(&job.workspace->tile, build->lanes, window))
+        goto done;
     job.patches = patches;
     job.row_maps = row_maps;
     job.middle_row_maps = middle_row_maps;
@@ -409,7 +497,7 @@ done:
     free(patches);
     free(row_maps);
     free(middle_row_maps);
-    free(job.workspace);
+    free_workspace(job.workspace);
     return n_used;
 }
 

@@ -9,26 +9,32 @@
 /* Pixels of one chip row that are worked on together. */
 #define BLOCK 128
 
-/* Chip rows that are accepted or rejected together. */
+/* Chip rows of a block that are accepted or rejected, and summed, together: a patch. */
 #define PATCH_ROWS 32
 
-/* Positions along a block, rounded up so that loops over them have no remainder. */
-#define POSITIONS (BLOCK + 8)
+/* Most lanes that a block is divided into; see Workspace. */
+#define MOST_LANES 16
+
+/* Positions along a block: those of its pixels and, once more for each lane, the one behind its last. */
+#define POSITIONS (BLOCK + MOST_LANES)
 
 /* Sides of the boxes of output pixels that the vectorised areas know; larger drops take a slow path. */
 #define SMALLEST_BOX 2
 #define LARGEST_BOX 8
 
-/* Output pixels that are updated at once. */
-#define LANES 4
+/* Output pixels of a tile that are added to the window at once. */
+#define RUN 8
+
+/* Most output pixels of a tile, for each lane. */
+#define LARGEST_TILE 16384
 
 #define LARGEST_DEGREE 15
 
 /* A share of a drop below this is rounding noise. */
 #define SMALLEST_SHARE 1e-6f
 
-/* Largest output coordinate, so that positions fit into 32 bits. */
-#define LARGEST_POSITION 1073741824.0
+/* Largest output coordinate, so that positions and their differences fit into 32 bits. */
+#define LARGEST_POSITION 536870912.0
 
 typedef enum { KERNEL_SQUARE, KERNEL_POINT, KERNEL_TURBO } KernelShape;
 
@@ -76,27 +82,53 @@ typedef struct {
     double knot_fraction;
 } RowMap;
 
-/* Positions x = (first column + k) + offset along a block, with what does not change from row to row. */
+/* Positions x = (first column + column of a place) + offset along a block, with what does not change from row
+ * to row; in the order of places, see Workspace. */
 typedef struct {
     double argument[POSITIONS]; /* of the polynomial */
+    ptrdiff_t knot[POSITIONS]; /* column of knots at or before the position */
+    double knot_fraction[POSITIONS];
     double residual[2][POSITIONS]; /* at knot row `knot_row` */
     double residual_step[2][POSITIONS]; /* from there to the next knot row */
     double offset;
     ptrdiff_t knot_row; /* -1: not yet interpolated */
     ptrdiff_t first_column, last_position;
+    int lanes;
 } Side;
 
-/* Everything that a thread needs for one block of pixels; all arrays are indexed by the pixel in the block. */
+/* Sums over a patch: the same number of output pixels for each lane, about the middle of its part. */
+typedef struct {
+    ptrdiff_t rows, columns; /* no rows: not used */
+    ptrdiff_t stride; /* output pixels in memory from a row to the next */
+    float *sums; /* [row][column][2][lane]: as those of the window */
+    float *variance; /* [row][column][lane], or NULL */
+    int32_t *quality; /* [row][column][lane], or NULL */
+    int32_t *first, *last; /* [row]: columns in use, `first` to before `last` */
+    int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of column 0 and row 0, in the grid */
+    int in_use;
+} Tile;
+
+/* Everything that a thread needs for one block of pixels.
+ *
+ * A block is divided into as many parts of neighbouring columns as vectors have lanes, and the lanes work on a
+ * part each.  Arrays are indexed by place: place k * lanes + l is the k-th pixel of lane l's part.  So the
+ * pixels of a vector are far from each other and fall, seen from the middles of their parts, at nearly the same
+ * place: they never add to the same number, and the numbers that they add to lie side by side in a tile.
+ */
 typedef struct {
     Side sides[2], middle;
+    Tile tile;
     double edges[2][2][2][POSITIONS]; /* output positions [edge row][side][axis] */
     double centres[2][POSITIONS];
     float corner[2][3][BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0 */
     float line[2][BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
     int32_t box[2][BLOCK]; /* [axis]: first output pixel of the box, in the grid */
+    int32_t lowest[2][BLOCK]; /* [axis], by vector: first output pixel of its lowest box, in the tile */
+    int32_t offset[2][BLOCK]; /* [axis]: minus how far beyond that the pixel's box is */
     float share[LARGEST_BOX * LARGEST_BOX][BLOCK]; /* of the drop in each output pixel of the box */
-    float packed[LARGEST_BOX * LARGEST_BOX / LANES][BLOCK][LANES]; /* the same, a pixel's together */
-    float science[BLOCK], weight[BLOCK], variance[BLOCK];
+    /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
+     * weight^2 x variance, flags. */
+    float value[BLOCK], weight[BLOCK], variance[BLOCK];
     int32_t quality[BLOCK];
 } Workspace;
 
@@ -119,8 +151,10 @@ void row_map_at(const PixelMap *map, double y, RowMap *row);
 /* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
 void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row);
 
-/* Start a side at a block: positions first_column + k + offset, constant from `last_position` on. */
-void start_side(const PixelMap *map, Side *side, ptrdiff_t first_column, ptrdiff_t last_position, double offset);
+/* Start a side at a block divided into lanes: positions first_column + column + offset, constant from column
+ * `last_position` on. */
+void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_column, ptrdiff_t last_position,
+                double offset);
 
 /* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
 double share_of_pixel(const double x[4], const double y[4], double left, double bottom);

@@ -1,12 +1,21 @@
 /* The drizzle kernel's loops over pixels; included by _kernel.c once for each instruction set.
  *
- * The including file defines NAME(function), which gives each build its own names.  All loops run over whole
- * blocks, of fixed length and written without branches, so that compilers vectorise them.
+ * The including file defines NAME(function), which gives each build its own names, and LANES, the numbers in a
+ * vector.  All loops run over whole blocks, of fixed length and written without branches, so that compilers
+ * vectorise them.
  *
- * A pixel's shares do not depend on the window: blocks begin at fixed chip columns, and the arithmetic of a
- * block is the same wherever the window ends.  Nor does the order in which an output pixel receives them.  So
- * the sums of an output pixel have the same bits in any window that holds it.
+ * A pixel's shares do not depend on the window: blocks and patches begin at fixed chip columns and rows, and
+ * their arithmetic is the same wherever the window ends.  Nor does the order in which an output pixel receives
+ * them: sums over a patch, one lane after the other, and patch after patch.  So the sums of an output pixel
+ * have the same bits in any window that holds it.
  */
+
+/* Pixels of a lane's part of a block, and positions of their sides. */
+#define PART (BLOCK / LANES)
+#define PLACES (BLOCK + LANES)
+
+typedef float NAME(Vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t NAME(Flags) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 /* Evaluate the map at all positions of a side. */
 INLINE void NAME(evaluate)(const PixelMap *map, const RowMap *row, Side *side, double out[2][POSITIONS])
@@ -17,15 +26,15 @@ INLINE void NAME(evaluate)(const PixelMap *map, const RowMap *row, Side *side, d
         double *restrict u = out[axis];
         if (map->terms == 6) {
             const double c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5];
-            for (int k = 0; k < POSITIONS; k++)
+            for (int k = 0; k < PLACES; k++)
                 u[k] = ((((c5 * s[k] + c4) * s[k] + c3) * s[k] + c2) * s[k] + c1) * s[k] + c0;
         } else {
             const double highest = c[map->terms - 1];
-            for (int k = 0; k < POSITIONS; k++)
+            for (int k = 0; k < PLACES; k++)
                 u[k] = highest;
             for (ptrdiff_t power = map->terms - 2; power >= 0; power--) {
                 const double term = c[power];
-                for (int k = 0; k < POSITIONS; k++)
+                for (int k = 0; k < PLACES; k++)
                     u[k] = u[k] * s[k] + term;
             }
         }
@@ -38,7 +47,7 @@ INLINE void NAME(evaluate)(const PixelMap *map, const RowMap *row, Side *side, d
     for (int axis = 0; axis < 2; axis++) {
         const double *restrict base = side->residual[axis], *restrict step = side->residual_step[axis];
         double *restrict u = out[axis];
-        for (int k = 0; k < POSITIONS; k++)
+        for (int k = 0; k < PLACES; k++)
             u[k] += base[k] + fraction * step[k];
     }
 }
@@ -176,194 +185,300 @@ INLINE void NAME(shares)(Workspace *ws, const int side)
     }
 }
 
-/* Bring each drop's shares together, rows of the box padded to whole groups of output pixels.
- *
- * Four rows of 16 pixels are transposed within quarters of 16 numbers, which is quick, so that place q of
- * `packed` holds pixel PIXEL_AT(q): pixels that follow each other are four columns apart.
- */
-INLINE void NAME(pack)(Workspace *ws, const int side)
-{
-    const int groups = (side + LANES - 1) / LANES;
-    const Vector16 zero = {0.0f};
-    for (int b = 0; b < side; b++) {
-        for (int g = 0; g < groups; g++) {
-            const float (*share)[BLOCK] = &ws->share[b * side + g * LANES];
-            float (*packed)[LANES] = ws->packed[b * groups + g];
-            const int n = MIN(side - g * LANES, LANES);
-            for (int p = 0; p < BLOCK; p += 16) {
-                const Vector16 s0 = *(const Vector16 *)&share[0][p];
-                const Vector16 s1 = n > 1 ? *(const Vector16 *)&share[1][p] : zero;
-                const Vector16 s2 = n > 2 ? *(const Vector16 *)&share[2][p] : zero;
-                const Vector16 s3 = n > 3 ? *(const Vector16 *)&share[3][p] : zero;
-                const Vector16 low01 = LOW_PAIRS(s0, s1), high01 = HIGH_PAIRS(s0, s1);
-                const Vector16 low23 = LOW_PAIRS(s2, s3), high23 = HIGH_PAIRS(s2, s3);
-                Vector16 *out = (Vector16 *)packed[p];
-                out[0] = LOW_HALVES(low01, low23);
-                out[1] = HIGH_HALVES(low01, low23);
-                out[2] = LOW_HALVES(high01, high23);
-                out[3] = HIGH_HALVES(high01, high23);
-            }
-        }
-    }
-}
-
-/* Add a group of shares to the sums of as many output pixels. */
-INLINE void NAME(add_sums)(float *sums, const float *share, const Vector8 *values)
-{
-    const Vector4 s = *(const Vector4 *)share;
-    *(Vector8 *)sums += TWICE(s) * *values;
-}
-
-INLINE void NAME(add_flags)(int32_t *flags, const float *share, int32_t bits)
-{
-    const Vector4 s = *(const Vector4 *)share;
-    *(Flags4 *)flags |= (s > 0.0f) & bits;
-}
-
-INLINE void NAME(add_variance)(float *sums, const float *share, float value)
-{
-    const Vector4 s = *(const Vector4 *)share;
-    *(Vector4 *)sums += s * s * value;
-}
-
-/* What a pixel adds, per share. */
-typedef struct {
-    float value; /* weight x value */
-    float weight;
-    float variance; /* weight^2 x variance */
-    int32_t quality;
-} NAME(Contribution);
-
-INLINE NAME(Contribution) NAME(contribution)(const Job *job, int p, float science, float weight)
-{
-    const float amplitude = weight * job->chip->factor;
-    NAME(Contribution) c = {amplitude * science, weight, 0.0f, 0};
-    if (job->window->variance != NULL)
-        c.variance = amplitude * amplitude * job->workspace->variance[p];
-    if (job->window->quality != NULL)
-        c.quality = job->workspace->quality[p];
-    return c;
-}
-
-/* Add groups of shares to output pixels that all lie in the window. */
-INLINE void NAME(add_inside)(const Window *window, const Workspace *ws, int place, const int side,
-                             const int planes, NAME(Contribution) c, ptrdiff_t at)
-{
-    const int groups = (side + LANES - 1) / LANES;
-    const Vector8 values = {c.value, c.weight, c.value, c.weight, c.value, c.weight, c.value, c.weight};
-    UNROLL
-    for (int b = 0; b < side; b++) {
-        UNROLL
-        for (int g = 0; g < groups; g++) {
-            const float *share = ws->packed[b * groups + g][place];
-            const ptrdiff_t to = at + b * window->columns + g * LANES;
-            NAME(add_sums)(window->sums + 2 * to, share, &values);
-            if (planes >= 1 && window->context != NULL)
-                NAME(add_flags)(window->context + to, share, window->context_bit);
-            if (planes >= 2 && window->variance != NULL)
-                NAME(add_variance)(window->variance + to, share, c.variance);
-            if (planes >= 2 && window->quality != NULL)
-                NAME(add_flags)(window->quality + to, share, c.quality);
-        }
-    }
-}
-
-/* The same with the part outside the window left out, by way of copies of the output pixels. */
-static __attribute__((noinline)) void NAME(add_clipped)(const Window *window, const Workspace *ws,
-                                                        int place, int side, NAME(Contribution) c,
-                                                        ptrdiff_t row, ptrdiff_t column)
-{
-    const int groups = (side + LANES - 1) / LANES;
-    const Vector8 values = {c.value, c.weight, c.value, c.weight, c.value, c.weight, c.value, c.weight};
-    for (int b = 0; b < side; b++) {
-        if (row + b < 0 || row + b >= window->rows)
-            continue;
-        for (int g = 0; g < groups; g++) {
-            const ptrdiff_t first = column + g * LANES;
-            const ptrdiff_t from = MAX(0 - first, 0), to = MIN(window->columns - first, LANES);
-            if (from >= to)
-                continue;
-            const float *share = ws->packed[b * groups + g][place];
-            const ptrdiff_t at = (row + b) * window->columns + first;
-            float sums[2 * LANES] = {0}, variance[LANES] = {0};
-            int32_t context[LANES] = {0}, quality[LANES] = {0};
-            for (ptrdiff_t l = from; l < to; l++) {
-                sums[2 * l] = window->sums[2 * (at + l)];
-                sums[2 * l + 1] = window->sums[2 * (at + l) + 1];
-                variance[l] = window->variance != NULL ? window->variance[at + l] : 0.0f;
-            }
-            NAME(add_sums)(sums, share, &values);
-            NAME(add_flags)(context, share, window->context_bit);
-            NAME(add_variance)(variance, share, c.variance);
-            NAME(add_flags)(quality, share, c.quality);
-            for (ptrdiff_t l = from; l < to; l++) {
-                window->sums[2 * (at + l)] = sums[2 * l];
-                window->sums[2 * (at + l) + 1] = sums[2 * l + 1];
-                if (window->context != NULL)
-                    window->context[at + l] |= context[l];
-                if (window->variance != NULL)
-                    window->variance[at + l] = variance[l];
-                if (window->quality != NULL)
-                    window->quality[at + l] |= quality[l];
-            }
-        }
-    }
-}
-
-/* Whether boxes of pixels that are `distance` columns apart share no output pixels: if they do, adding one
- * after the other means waiting. */
-INLINE int NAME(disjoint)(const Workspace *ws, int side, int distance)
-{
-    const int from = BLOCK / 2 - 1, to = from + distance;
-    return abs(ws->box[0][to] - ws->box[0][from]) >= side || abs(ws->box[1][to] - ws->box[1][from]) >= side;
-}
-
-/* Add a block whose shares are packed. */
-INLINE void NAME(scatter)(const Job *job, const float *science, const float *weights, const int side,
-                          const int planes, int inside)
-{
-    const Workspace *ws = job->workspace;
-    const Window window = *job->window;
-    const int width = (side + LANES - 1) / LANES * LANES;
-    const int stride = NAME(disjoint)(ws, side, LANES) ? 1 : 16;
-    for (int start = 0; start < stride; start++) {
-        for (int place = start; place < BLOCK; place += stride) {
-            const int p = PIXEL_AT(place);
-            const float weight = weights[p];
-            if (weight == 0.0f)
-                continue;
-            const NAME(Contribution) c = NAME(contribution)(job, p, science[p], weight);
-            const ptrdiff_t row = ws->box[1][p] - window.first_row;
-            const ptrdiff_t column = ws->box[0][p] - window.first_column;
-            if (inside
-                || (row >= 0 && row + side <= window.rows && column >= 0 && column + width <= window.columns))
-                NAME(add_inside)(&window, ws, place, side, planes, c, row * window.columns + column);
-            else
-                NAME(add_clipped)(job->window, ws, place, side, c, row, column);
-        }
-    }
-}
-
-/* Shares of a block in boxes of a given side, added to the window. */
-INLINE void NAME(add_boxes)(const Job *job, const float *science, const float *weights, const int side,
-                            int inside)
+/* Add a share of a pixel to an output pixel, which may lie outside the window. */
+INLINE void NAME(add_one)(const Job *job, int place, ptrdiff_t row, ptrdiff_t column, float share)
 {
     const Window *window = job->window;
-    NAME(shares)(job->workspace, side);
-    NAME(pack)(job->workspace, side);
-    if (window->variance != NULL || window->quality != NULL)
-        NAME(scatter)(job, science, weights, side, 2, inside);
-    else if (window->context != NULL)
-        NAME(scatter)(job, science, weights, side, 1, inside);
-    else
-        NAME(scatter)(job, science, weights, side, 0, inside);
+    const Workspace *ws = job->workspace;
+    if (row < 0 || row >= window->rows || column < 0 || column >= window->columns)
+        return;
+    const ptrdiff_t at = row * window->columns + column;
+    window->sums[2 * at] += share * ws->value[place];
+    window->sums[2 * at + 1] += share * ws->weight[place];
+    if (window->context != NULL)
+        window->context[at] |= window->context_bit;
+    if (window->variance != NULL)
+        window->variance[at] += share * share * ws->variance[place];
+    if (window->quality != NULL)
+        window->quality[at] |= ws->quality[place];
+}
+
+/* Add the shares of a vector of pixels to the window, one by one: where pixels do not lie as a tile needs. */
+static __attribute__((noinline)) void NAME(add_vector_slowly)(const Job *job, int place, int side)
+{
+    const Workspace *ws = job->workspace;
+    for (int p = place; p < place + LANES; p++) {
+        if (ws->weight[p] == 0.0f)
+            continue;
+        const ptrdiff_t row = ws->box[1][p] - job->window->first_row;
+        const ptrdiff_t column = ws->box[0][p] - job->window->first_column;
+        for (int b = 0; b < side; b++) {
+            for (int a = 0; a < side; a++) {
+                const float share = ws->share[b * side + a][p];
+                if (share > 0.0f)
+                    NAME(add_one)(job, p, row + b, column + a, share);
+            }
+        }
+    }
+}
+
+/* Of two vectors of numbers the smaller ones. */
+#define SMALLER(v, w) (((v) & ((v) < (w))) | ((w) & ~((v) < (w))))
+
+/* Find the lowest box of each vector of pixels in the tile along an axis, and how far beyond it the others are;
+ * gives 0 if one is more than 1 beyond.  Pixels of weight 0 do not count. */
+INLINE int NAME(align_boxes)(Workspace *ws, int axis)
+{
+    const NAME(Flags) origin = *(const NAME(Flags) *)ws->tile.origin[axis];
+    NAME(Flags) beyond = {0};
+    for (int k = 0; k < PART; k++) {
+        const NAME(Vector) weight = *(const NAME(Vector) *)&ws->weight[k * LANES];
+        const NAME(Flags) none = weight == 0.0f;
+        const NAME(Flags) box = *(const NAME(Flags) *)&ws->box[axis][k * LANES] - origin;
+        NAME(Flags) low = (none & INT32_MAX) | (~none & box);
+#if LANES == 16
+        low = SMALLER(low, ROTATED_8_OF_16(low));
+#endif
+        low = SMALLER(low, ROTATED_4(low));
+        low = SMALLER(low, ROTATED_2(low));
+        low = SMALLER(low, ROTATED_1(low));
+        const NAME(Flags) offset = (box - low) & ~none;
+        beyond |= offset;
+        *(NAME(Flags) *)&ws->offset[axis][k * LANES] = -offset;
+        ws->lowest[axis][k] = low[0];
+    }
+    int32_t all = 0;
+    for (int l = 0; l < LANES; l++)
+        all |= beyond[l];
+    return all <= 1;
+}
+
+/* Whether the boxes of one vector of pixels are at most 1 beyond the lowest. */
+static __attribute__((noinline)) int NAME(is_aligned)(const Workspace *ws, int place)
+{
+    int32_t beyond = 0;
+    for (int p = place; p < place + LANES; p++)
+        beyond = MIN(beyond, MIN(ws->offset[0][p], ws->offset[1][p]));
+    return beyond >= -1;
+}
+
+/* Which of the planes of a tile. */
+enum { NAME(SUMS), NAME(VARIANCE), NAME(QUALITY) };
+
+#define CHOOSE(mask, yes, no) ((NAME(Vector))(((mask) & (NAME(Flags))(yes)) | (~(mask) & (NAME(Flags))(no))))
+
+/* Add the shares of a vector of pixels to a plane of the tile, at output pixel `at`.
+ *
+ * The boxes of lanes with an offset are one output pixel farther right or up: the shares of all are moved in
+ * boxes that are larger by one.
+ */
+INLINE void NAME(add_to_tile)(const Workspace *ws, int place, ptrdiff_t at, const int side, const int plane)
+{
+    const float (*share)[BLOCK] = ws->share;
+    const Tile *tile = &ws->tile;
+    const NAME(Flags) right = *(const NAME(Flags) *)&ws->offset[0][place];
+    const NAME(Flags) up = *(const NAME(Flags) *)&ws->offset[1][place];
+    const NAME(Vector) zero = {0.0f};
+    const NAME(Vector) value = *(const NAME(Vector) *)&ws->value[place];
+    const NAME(Vector) weight = *(const NAME(Vector) *)&ws->weight[place];
+    const NAME(Vector) variance = *(const NAME(Vector) *)&ws->variance[place];
+    const NAME(Flags) quality = *(const NAME(Flags) *)&ws->quality[place];
+    UNROLL
+    for (int a = 0; a <= side; a++) {
+        NAME(Vector) below = zero;
+        UNROLL
+        for (int b = 0; b <= side; b++) {
+            NAME(Vector) here = zero;
+            if (b < side) {
+                const NAME(Vector) middle = a < side ? *(const NAME(Vector) *)&share[b * side + a][place] : zero;
+                const NAME(Vector) left = a > 0 ? *(const NAME(Vector) *)&share[b * side + a - 1][place] : zero;
+                here = CHOOSE(right, left, middle);
+            }
+            const NAME(Vector) part = CHOOSE(up, below, here);
+            below = here;
+            const ptrdiff_t cell = at + b * tile->stride + a;
+            if (plane == NAME(SUMS)) {
+                NAME(Vector) *sums = (NAME(Vector) *)(tile->sums + cell * 2 * LANES);
+                sums[0] += part * value;
+                sums[1] += part * weight;
+            } else if (plane == NAME(VARIANCE)) {
+                *(NAME(Vector) *)(tile->variance + cell * LANES) += part * part * variance;
+            } else {
+                *(NAME(Flags) *)(tile->quality + cell * LANES) |= (part > 0.0f) & quality;
+            }
+        }
+    }
+}
+
+/* Shares of a block in boxes of a given side, added to the tile. */
+INLINE void NAME(add_boxes)(const Job *job, const int side)
+{
+    Workspace *ws = job->workspace;
+    Tile *tile = &ws->tile;
+    NAME(shares)(ws, side);
+    const int aligned = NAME(align_boxes)(ws, 0) & NAME(align_boxes)(ws, 1);
+    for (int place = 0; place < BLOCK; place += LANES) {
+        const int32_t column = ws->lowest[0][place / LANES], row = ws->lowest[1][place / LANES];
+        if (column == INT32_MAX)
+            continue;
+        if (!(aligned || NAME(is_aligned)(ws, place)) || column < 0 || row < 0 || column + side >= tile->columns
+            || row + side >= tile->rows) {
+            NAME(add_vector_slowly)(job, place, side);
+            continue;
+        }
+        for (int b = 0; b <= side; b++) {
+            tile->first[row + b] = MIN(tile->first[row + b], column);
+            tile->last[row + b] = MAX(tile->last[row + b], column + side + 1);
+        }
+        tile->in_use = 1;
+        const ptrdiff_t at = row * tile->stride + column;
+        NAME(add_to_tile)(ws, place, at, side, NAME(SUMS));
+        if (tile->variance != NULL)
+            NAME(add_to_tile)(ws, place, at, side, NAME(VARIANCE));
+        if (tile->quality != NULL)
+            NAME(add_to_tile)(ws, place, at, side, NAME(QUALITY));
+    }
+}
+
+/* Transpose a run of a tile: numbers [output pixel][2][lane] become [lane][output pixel][2].
+ *
+ * Blocks of 4 x 4 numbers first, then what the quarters (halves) of the vectors hold.
+ */
+INLINE void NAME(transpose_run)(const float *run, float sums[LANES][2 * RUN])
+{
+    NAME(Vector) block[4][4]; /* [four rows of the run][lane modulo 4] */
+    UNROLL
+    for (int g = 0; g < 4; g++) {
+        const NAME(Vector) *row = (const NAME(Vector) *)(run + 4 * g * LANES);
+        const NAME(Vector) low01 = LOW_PAIRS(row[0], row[1]), high01 = HIGH_PAIRS(row[0], row[1]);
+        const NAME(Vector) low23 = LOW_PAIRS(row[2], row[3]), high23 = HIGH_PAIRS(row[2], row[3]);
+        block[g][0] = LOW_HALVES(low01, low23);
+        block[g][1] = HIGH_HALVES(low01, low23);
+        block[g][2] = LOW_HALVES(high01, high23);
+        block[g][3] = HIGH_HALVES(high01, high23);
+    }
+    UNROLL
+    for (int l = 0; l < 4; l++) {
+        const NAME(Vector) left01 = LEFT_QUARTERS(block[0][l], block[1][l]);
+        const NAME(Vector) right01 = RIGHT_QUARTERS(block[0][l], block[1][l]);
+        const NAME(Vector) left23 = LEFT_QUARTERS(block[2][l], block[3][l]);
+        const NAME(Vector) right23 = RIGHT_QUARTERS(block[2][l], block[3][l]);
+#if LANES == 16
+        *(NAME(Vector) *)sums[l] = EVEN_QUARTERS(left01, left23);
+        *(NAME(Vector) *)sums[4 + l] = ODD_QUARTERS(left01, left23);
+        *(NAME(Vector) *)sums[8 + l] = EVEN_QUARTERS(right01, right23);
+        *(NAME(Vector) *)sums[12 + l] = ODD_QUARTERS(right01, right23);
+#else
+        *(NAME(Vector) *)sums[l] = left01;
+        *(NAME(Vector) *)&sums[l][LANES] = left23;
+        *(NAME(Vector) *)sums[4 + l] = right01;
+        *(NAME(Vector) *)&sums[4 + l][LANES] = right23;
+#endif
+    }
+}
+
+/* Add a run of a tile's output pixels to the window for one lane: those from `from` to before `to`. */
+INLINE void NAME(add_run)(const Job *job, const float sums[2 * RUN], ptrdiff_t cell, int lane, ptrdiff_t at,
+                          ptrdiff_t from, ptrdiff_t to)
+{
+    const Window *window = job->window;
+    const Tile *tile = &job->workspace->tile;
+    float *output = window->sums + 2 * at;
+    if (to - from == RUN) {
+        for (int i = 0; i < 2 * RUN; i += LANES)
+            *(NAME(Vector) *)&output[i] += *(const NAME(Vector) *)&sums[i];
+    } else {
+        for (ptrdiff_t i = 2 * from; i < 2 * to; i++)
+            output[i] += sums[i];
+    }
+    if (window->context != NULL) {
+        for (ptrdiff_t i = from; i < to; i++)
+            window->context[at + i] |= sums[2 * i + 1] != 0.0f ? window->context_bit : 0;
+    }
+    if (window->variance != NULL) {
+        for (ptrdiff_t i = from; i < to; i++)
+            window->variance[at + i] += tile->variance[(cell + i) * LANES + lane];
+    }
+    if (window->quality != NULL) {
+        for (ptrdiff_t i = from; i < to; i++)
+            window->quality[at + i] |= tile->quality[(cell + i) * LANES + lane];
+    }
+}
+
+/* Ask for the memory where a row of the tile will be added. */
+INLINE void NAME(prefetch_output)(const Job *job, ptrdiff_t r)
+{
+    const Tile *tile = &job->workspace->tile;
+    const Window *window = job->window;
+    if (r >= tile->rows)
+        return;
+    for (int l = 0; l < LANES; l++) {
+        const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
+        if (row < 0 || row >= window->rows)
+            continue;
+        const ptrdiff_t from = tile->origin[0][l] - window->first_column;
+        const ptrdiff_t end = MIN(from + tile->last[r], window->columns);
+        for (ptrdiff_t column = MAX(from + tile->first[r], 0); column < end; column += RUN)
+            __builtin_prefetch(window->sums + 2 * (row * window->columns + column), 1);
+    }
+}
+
+/* Add the tile to the window, and empty it. */
+static __attribute__((noinline)) void NAME(add_tile)(const Job *job)
+{
+    Tile *tile = &job->workspace->tile;
+    const Window *window = job->window;
+    for (ptrdiff_t r = 0; r < tile->rows; r++) {
+        NAME(prefetch_output)(job, r + TILE_ROWS_AHEAD);
+        for (ptrdiff_t c = tile->first[r] / RUN * RUN; c < tile->last[r]; c += RUN) {
+            const ptrdiff_t cell = r * tile->stride + c;
+            float *run = tile->sums + cell * 2 * LANES;
+            float sums[LANES][2 * RUN] __attribute__((aligned(64)));
+            NAME(transpose_run)(run, sums);
+            for (int l = 0; l < LANES; l++) {
+                const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
+                const ptrdiff_t column = tile->origin[0][l] + c - window->first_column;
+                if (row < 0 || row >= window->rows)
+                    continue;
+                const ptrdiff_t at = row * window->columns + column;
+                if (column >= 0 && column + RUN <= window->columns)
+                    NAME(add_run)(job, sums[l], cell, l, at, 0, RUN);
+                else
+                    NAME(add_run)(job, sums[l], cell, l, at, MAX(0 - column, 0),
+                                  MIN(window->columns - column, RUN));
+            }
+            for (int i = 0; i < 2 * RUN; i++)
+                *(NAME(Vector) *)&run[i * LANES] = (NAME(Vector)){0.0f};
+            if (tile->variance != NULL)
+                memset(tile->variance + cell * LANES, 0, RUN * LANES * sizeof(float));
+            if (tile->quality != NULL)
+                memset(tile->quality + cell * LANES, 0, RUN * LANES * sizeof(int32_t));
+        }
+        tile->first[r] = INT32_MAX;
+        tile->last[r] = 0;
+    }
+    tile->in_use = 0;
+}
+
+/* Lay the empty tile over a patch: its middle over the middles of the lanes' parts. */
+INLINE void NAME(lay_tile)(const Job *job, ptrdiff_t first_row)
+{
+    Workspace *ws = job->workspace;
+    Tile *tile = &ws->tile;
+    const ptrdiff_t row = MIN(first_row + PATCH_ROWS / 2, job->chip->rows - 1);
+    NAME(evaluate)(job->map, &job->middle_row_maps[row], &ws->middle, ws->centres);
+    const ptrdiff_t size[2] = {tile->columns, tile->rows};
+    for (int axis = 0; axis < 2; axis++) {
+        for (int l = 0; l < LANES; l++)
+            tile->origin[axis][l] = (int32_t)(floor(ws->centres[axis][PART / 2 * LANES + l]))
+                                    - (int32_t)(size[axis] / 2);
+    }
 }
 
 #define ADD_BOXES(SIDE)                                                                                       \
-    static __attribute__((noinline)) void NAME(add_boxes_##SIDE)(const Job *job, const float *science,         \
-                                                                 const float *weights, int inside)            \
+    static __attribute__((noinline)) void NAME(add_boxes_##SIDE)(const Job *job)                               \
     {                                                                                                         \
-        NAME(add_boxes)(job, science, weights, SIDE, inside);                                                 \
+        NAME(add_boxes)(job, SIDE);                                                                           \
     }
 ADD_BOXES(2)
 ADD_BOXES(3)
@@ -374,33 +489,14 @@ ADD_BOXES(7)
 ADD_BOXES(8)
 #undef ADD_BOXES
 
-/* Add one share to one output pixel, which may lie outside the window. */
-INLINE void NAME(add_one)(const Window *window, ptrdiff_t row, ptrdiff_t column, float share,
-                          NAME(Contribution) c)
-{
-    if (row < 0 || row >= window->rows || column < 0 || column >= window->columns)
-        return;
-    const ptrdiff_t at = row * window->columns + column;
-    window->sums[2 * at] += share * c.value;
-    window->sums[2 * at + 1] += share * c.weight;
-    if (window->context != NULL)
-        window->context[at] |= window->context_bit;
-    if (window->variance != NULL)
-        window->variance[at] += share * share * c.variance;
-    if (window->quality != NULL)
-        window->quality[at] |= c.quality;
-}
-
 /* Add a block with drops too large for the vectorised areas, output pixel by output pixel. */
-static __attribute__((noinline)) void NAME(add_large)(const Job *job, const float *science,
-                                                      const float *weights)
+static __attribute__((noinline)) void NAME(add_large)(const Job *job)
 {
     const Workspace *ws = job->workspace;
     const Window *window = job->window;
     for (int p = 0; p < BLOCK; p++) {
-        if (weights[p] == 0.0f)
+        if (ws->weight[p] == 0.0f)
             continue;
-        const NAME(Contribution) c = NAME(contribution)(job, p, science[p], weights[p]);
         double corner[2][4] = {{0.0}};
         int64_t first[2], last[2]; /* of the box, in the window */
         const ptrdiff_t origin[2] = {window->first_column, window->first_row};
@@ -420,25 +516,9 @@ static __attribute__((noinline)) void NAME(add_large)(const Job *job, const floa
                 const double bottom = ws->line[1][p] + (double)(row - first[1]) - 1.0;
                 const float share = (float)share_of_pixel(corner[0], corner[1], left, bottom);
                 if (share > SMALLEST_SHARE)
-                    NAME(add_one)(window, row, column, share, c);
+                    NAME(add_one)(job, p, row, column, share);
             }
         }
-    }
-}
-
-/* Ask for the memory where the pixels a few rows on will land: `right` and `up` of where these do. */
-INLINE void NAME(prefetch_output)(const Job *job, int32_t right, int32_t up)
-{
-    const Workspace *ws = job->workspace;
-    const Window *window = job->window;
-    const ptrdiff_t from = 1 + right - window->first_column, above = 1 + up - window->first_row;
-    float *const sums = window->sums;
-    int32_t *const context = window->context;
-    for (int p = 0; p < BLOCK; p += 2) {
-        const ptrdiff_t at = (ws->box[1][p] + above) * window->columns + ws->box[0][p] + from;
-        __builtin_prefetch(sums + 2 * at, 1);
-        if (context != NULL)
-            __builtin_prefetch(context + at, 1);
     }
 }
 
@@ -450,8 +530,7 @@ INLINE int NAME(holds)(const Window *window, ptrdiff_t x0, ptrdiff_t x1, ptrdiff
 }
 
 /* Add a block whose drops have the given corners, and tell where it lies. */
-INLINE Place NAME(add_quadrilaterals)(const Job *job, const float *science, const float *weights,
-                                     const double *const corners[2][4])
+INLINE Place NAME(add_quadrilaterals)(const Job *job, const double *const corners[2][4])
 {
     Workspace *ws = job->workspace;
     const Window *window = job->window;
@@ -466,33 +545,28 @@ INLINE Place NAME(add_quadrilaterals)(const Job *job, const float *science, cons
         || y1 + reach <= window->first_row || y0 >= window->first_row + window->rows)
         return PLACE_OUTSIDE;
     if (large) {
-        NAME(add_large)(job, science, weights);
+        NAME(add_large)(job);
         return PLACE_CROSSING;
     }
     int side = (int)needed;
     side += (float)side < needed;
     side = MAX(side, SMALLEST_BOX);
-    const int width = (side + LANES - 1) / LANES * LANES;
-    const int inside = NAME(holds)(window, x0, x1 + width, y0, y1 + side);
-    const int32_t right = (int32_t)(ROWS_AHEAD * (corners[0][3][0] - corners[0][0][0]));
-    const int32_t up = (int32_t)(ROWS_AHEAD * (corners[1][3][0] - corners[1][0][0]));
-    if (NAME(holds)(window, x0 + right, x1 + width + right, y0 + up, y1 + side + up))
-        NAME(prefetch_output)(job, right, up);
     switch (side) {
-    case 2: NAME(add_boxes_2)(job, science, weights, inside); break;
-    case 3: NAME(add_boxes_3)(job, science, weights, inside); break;
-    case 4: NAME(add_boxes_4)(job, science, weights, inside); break;
-    case 5: NAME(add_boxes_5)(job, science, weights, inside); break;
-    case 6: NAME(add_boxes_6)(job, science, weights, inside); break;
-    case 7: NAME(add_boxes_7)(job, science, weights, inside); break;
-    default: NAME(add_boxes_8)(job, science, weights, inside); break;
+    case 2: NAME(add_boxes_2)(job); break;
+    case 3: NAME(add_boxes_3)(job); break;
+    case 4: NAME(add_boxes_4)(job); break;
+    case 5: NAME(add_boxes_5)(job); break;
+    case 6: NAME(add_boxes_6)(job); break;
+    case 7: NAME(add_boxes_7)(job); break;
+    default: NAME(add_boxes_8)(job); break;
     }
-    return inside ? PLACE_INSIDE : PLACE_CROSSING;
+    return NAME(holds)(window, x0, x1 + side, y0, y1 + side) ? PLACE_INSIDE : PLACE_CROSSING;
 }
 
 /* Count the weighted pixels of a block whose centres lie in the window. */
-INLINE ptrdiff_t NAME(count_inside)(const Job *job, const float *weights)
+INLINE ptrdiff_t NAME(count_inside)(const Job *job)
 {
+    const float *weights = job->workspace->weight;
     const double *x = job->workspace->centres[0], *y = job->workspace->centres[1];
     const double left = (double)job->window->first_column - 0.5;
     const double bottom = (double)job->window->first_row - 0.5;
@@ -504,10 +578,10 @@ INLINE ptrdiff_t NAME(count_inside)(const Job *job, const float *weights)
 }
 
 
-INLINE ptrdiff_t NAME(count_weighted)(const float *weights)
+INLINE ptrdiff_t NAME(count_weighted)(const float *weights, ptrdiff_t size)
 {
     int32_t n = 0;
-    for (int p = 0; p < BLOCK; p++)
+    for (ptrdiff_t p = 0; p < size; p++)
         n += weights[p] != 0.0f;
     return n;
 }
@@ -520,8 +594,7 @@ INLINE void NAME(evaluate_centres)(const Job *job, ptrdiff_t row)
 }
 
 /* Add a block of a chip row with the square kernel; `*edge` is the chip row whose lower edge is at hand. */
-INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge, const float *science,
-                                   const float *weights)
+INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge)
 {
     Workspace *ws = job->workspace;
     const RowMap *maps = job->row_maps + row * job->edge_step;
@@ -534,25 +607,25 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edg
     const double *corners[2][4];
     for (int axis = 0; axis < 2; axis++) {
         corners[axis][0] = ws->edges[lower][0][axis];
-        corners[axis][1] = shared ? ws->edges[lower][0][axis] + 1 : ws->edges[lower][1][axis];
-        corners[axis][2] = shared ? ws->edges[upper][0][axis] + 1 : ws->edges[upper][1][axis];
+        corners[axis][1] = shared ? ws->edges[lower][0][axis] + LANES : ws->edges[lower][1][axis];
+        corners[axis][2] = shared ? ws->edges[upper][0][axis] + LANES : ws->edges[upper][1][axis];
         corners[axis][3] = ws->edges[upper][0][axis];
     }
-    switch (NAME(add_quadrilaterals)(job, science, weights, corners)) {
-    case PLACE_INSIDE: return NAME(count_weighted)(weights);
+    switch (NAME(add_quadrilaterals)(job, corners)) {
+    case PLACE_INSIDE: return NAME(count_weighted)(job->workspace->weight, BLOCK);
     case PLACE_OUTSIDE: return 0;
-    default: NAME(evaluate_centres)(job, row); return NAME(count_inside)(job, weights);
+    default: NAME(evaluate_centres)(job, row); return NAME(count_inside)(job);
     }
 }
 
 /* Add a block of a chip row with the turbo kernel: upright squares about the pixel centres. */
-INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, const float *science, const float *weights)
+INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
     const double half = job->drop->half_width;
     NAME(evaluate_centres)(job, row);
     for (int axis = 0; axis < 2; axis++) {
-        for (int k = 0; k < POSITIONS; k++) {
+        for (int k = 0; k < PLACES; k++) {
             ws->edges[0][0][axis][k] = ws->centres[axis][k] - half;
             ws->edges[1][0][axis][k] = ws->centres[axis][k] + half;
         }
@@ -560,15 +633,15 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, const float *sc
     const double *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
     const double *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
     const double *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
-    switch (NAME(add_quadrilaterals)(job, science, weights, corners)) {
-    case PLACE_INSIDE: return NAME(count_weighted)(weights);
+    switch (NAME(add_quadrilaterals)(job, corners)) {
+    case PLACE_INSIDE: return NAME(count_weighted)(job->workspace->weight, BLOCK);
     case PLACE_OUTSIDE: return 0;
-    default: return NAME(count_inside)(job, weights);
+    default: return NAME(count_inside)(job);
     }
 }
 
 /* Add a block of a chip row with the point kernel: all of a pixel where its centre falls. */
-INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row, const float *science, const float *weights)
+INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
     const Window *window = job->window;
@@ -581,33 +654,49 @@ INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row, const float *sc
         }
     }
     for (int p = 0; p < BLOCK; p++) {
-        if (weights[p] == 0.0f)
-            continue;
-        const NAME(Contribution) c = NAME(contribution)(job, p, science[p], weights[p]);
-        NAME(add_one)(window, ws->box[1][p] - window->first_row, ws->box[0][p] - window->first_column, 1.0f,
-                      c);
+        if (ws->weight[p] != 0.0f)
+            NAME(add_one)(job, p, ws->box[1][p] - window->first_row, ws->box[0][p] - window->first_column, 1.0f);
     }
-    return NAME(count_inside)(job, weights);
+    return NAME(count_inside)(job);
 }
 
-/* Give the block's science values and weights, copied and continued with weights of 0 at the chip's end. */
-INLINE void NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n, const float **science, const float **weights)
+/* Work out what the block's pixels add, in the order of places; `n` of its columns are on the chip. */
+INLINE void NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
 {
     const Chip *chip = job->chip;
     Workspace *ws = job->workspace;
-    if (chip->variance != NULL)
-        memcpy(ws->variance, chip->variance + at, (size_t)n * sizeof(float));
-    if (chip->quality != NULL)
-        memcpy(ws->quality, chip->quality + at, (size_t)n * sizeof(int32_t));
-    *science = chip->science + at;
-    *weights = chip->weight + at;
-    if (n == BLOCK)
+    const float *restrict weight = chip->weight + at, *restrict science = chip->science + at;
+    float copies[2][BLOCK];
+    if (n < BLOCK) {
+        memset(copies, 0, sizeof copies);
+        memcpy(copies[0], weight, (size_t)n * sizeof(float));
+        memcpy(copies[1], science, (size_t)n * sizeof(float));
+        weight = copies[0];
+        science = copies[1];
+    }
+    for (int k = 0; k < PART; k++) {
+        for (int l = 0; l < LANES; l++) {
+            ws->weight[k * LANES + l] = weight[l * PART + k];
+            ws->value[k * LANES + l] = science[l * PART + k];
+        }
+    }
+    /* By their bits: compilers take for granted that 0 times a number is 0. */
+    int32_t *restrict values = (int32_t *)ws->value;
+    for (int p = 0; p < BLOCK; p++)
+        values[p] = ws->weight[p] != 0.0f ? values[p] : 0;
+    for (int p = 0; p < BLOCK; p++)
+        ws->value[p] *= ws->weight[p] * chip->factor;
+    if (chip->variance == NULL && chip->quality == NULL)
         return;
-    memset(ws->weight, 0, sizeof ws->weight);
-    memcpy(ws->weight, chip->weight + at, (size_t)n * sizeof(float));
-    memcpy(ws->science, chip->science + at, (size_t)n * sizeof(float));
-    *science = ws->science;
-    *weights = ws->weight;
+    for (int p = 0; p < BLOCK; p++) {
+        const ptrdiff_t column = p % LANES * PART + p / LANES;
+        const int counts = ws->weight[p] != 0.0f;
+        const float amplitude = ws->weight[p] * chip->factor;
+        ws->variance[p] = 0.0f;
+        if (counts && chip->variance != NULL)
+            ws->variance[p] = amplitude * amplitude * chip->variance[at + column];
+        ws->quality[p] = counts && chip->quality != NULL ? chip->quality[at + column] : 0;
+    }
 }
 
 INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t first)
@@ -636,26 +725,33 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t first = block * BLOCK, n = MIN(chip->columns - first, BLOCK);
         const int shared = job->edge_step == 1;
-        start_side(job->map, &ws->sides[0], first, shared ? n : n - 1, -half);
-        start_side(job->map, &ws->sides[1], first, n - 1, half);
-        start_side(job->map, &ws->middle, first, n - 1, 0.0);
+        start_side(job->map, &ws->sides[0], LANES, first, shared ? n : n - 1, -half);
+        start_side(job->map, &ws->sides[1], LANES, first, n - 1, half);
+        start_side(job->map, &ws->middle, LANES, first, n - 1, 0.0);
         ptrdiff_t edge = -1;
         for (ptrdiff_t row = 0; row < chip->rows; row++) {
-            if (row % PATCH_ROWS == 0 && !job->patches[row / PATCH_ROWS * n_blocks + block]) {
-                row += PATCH_ROWS - 1;
-                continue;
+            if (row % PATCH_ROWS == 0) {
+                if (ws->tile.in_use)
+                    NAME(add_tile)(job);
+                if (!job->patches[row / PATCH_ROWS * n_blocks + block]) {
+                    row += PATCH_ROWS - 1;
+                    continue;
+                }
+                NAME(lay_tile)(job, row);
             }
-            const float *science, *weights;
             NAME(prefetch_input)(chip, row, first);
-            NAME(load)(job, row * chip->columns + first, n, &science, &weights);
-            if (NAME(count_weighted)(weights) == 0)
+            const ptrdiff_t at = row * chip->columns + first;
+            if (NAME(count_weighted)(chip->weight + at, n) == 0)
                 continue;
+            NAME(load)(job, at, n);
             switch (job->drop->shape) {
-            case KERNEL_SQUARE: n_used += NAME(add_squares)(job, row, &edge, science, weights); break;
-            case KERNEL_TURBO: n_used += NAME(add_turbos)(job, row, science, weights); break;
-            case KERNEL_POINT: n_used += NAME(add_points)(job, row, science, weights); break;
+            case KERNEL_SQUARE: n_used += NAME(add_squares)(job, row, &edge); break;
+            case KERNEL_TURBO: n_used += NAME(add_turbos)(job, row); break;
+            case KERNEL_POINT: n_used += NAME(add_points)(job, row); break;
             }
         }
+        if (ws->tile.in_use)
+            NAME(add_tile)(job);
     }
     return n_used;
 }
@@ -670,3 +766,8 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
         science[i] = total > 0.0f ? sums[2 * i] / total : fill;
     }
 }
+
+#undef CHOOSE
+#undef SMALLER
+#undef PART
+#undef PLACES

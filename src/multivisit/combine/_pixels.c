@@ -215,6 +215,59 @@ static void sum_block_row(const float *science, const unsigned char *usable, ptr
     }
 }
 
+/* The node of the lattice that is nearest to a position along one axis, and how much the position counts for it. */
+static inline double node_of(double position, double start, double spacing, double *weight)
+{
+    const double along = (position + start) / spacing;
+    const double node = floor(along + 0.5);
+    *weight = 1.0 - 2.0 * fabs(along - node);
+    return node;
+}
+
+typedef struct {
+    const double *place[2];
+    const double *values[3];
+    ptrdiff_t n;
+    double start[2], spacing;
+} Blocks;
+
+/* The nodes that blocks with pixels belong to; gives whether there are any. */
+static int node_range(const Blocks *blocks, double low[2], double high[2])
+{
+    int any = 0;
+    low[0] = low[1] = INFINITY;
+    high[0] = high[1] = -INFINITY;
+    for (ptrdiff_t i = 0; i < blocks->n; i++) {
+        if (blocks->values[1][i] + blocks->values[2][i] == 0.0)
+            continue;
+        any = 1;
+        for (int axis = 0; axis < 2; axis++) {
+            double weight;
+            const double node = node_of(blocks->place[axis][i], blocks->start[axis], blocks->spacing, &weight);
+            low[axis] = MIN(low[axis], node);
+            high[axis] = MAX(high[axis], node);
+        }
+    }
+    return any;
+}
+
+static void add_to_nodes(const Blocks *blocks, const double first[2], ptrdiff_t rows, ptrdiff_t columns,
+                         double *sums)
+{
+    for (ptrdiff_t i = 0; i < blocks->n; i++) {
+        if (blocks->values[1][i] + blocks->values[2][i] == 0.0)
+            continue;
+        double along_x, along_y;
+        const double x = node_of(blocks->place[0][i], blocks->start[0], blocks->spacing, &along_x) - first[0];
+        const double y = node_of(blocks->place[1][i], blocks->start[1], blocks->spacing, &along_y) - first[1];
+        if (!(x >= 0.0 && x < (double)columns && y >= 0.0 && y < (double)rows))
+            continue;
+        const double weight = along_x * along_y;
+        for (int k = 0; k < 3; k++)
+            sums[(k * rows + (ptrdiff_t)y) * columns + (ptrdiff_t)x] += weight * blocks->values[k][i];
+    }
+}
+
 BUILDS
 static uint64_t swap_words(const uint32_t *words, ptrdiff_t n, uint32_t *out)
 {
@@ -554,6 +607,56 @@ static PyObject *py_block_sums(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *py_node_range(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *x, *y, *pixels, *clipped;
+    Blocks blocks = {.n = 0};
+    if (!PyArg_ParseTuple(arguments, "OOOOn(dd)d:node_range", &x, &y, &pixels, &clipped, &blocks.n,
+                          &blocks.start[0], &blocks.start[1], &blocks.spacing))
+        return NULL;
+    Arrays arrays = {.n = 0};
+    blocks.place[0] = take(&arrays, x, "x", blocks.n, 8, 0);
+    blocks.place[1] = take(&arrays, y, "y", blocks.n, 8, 0);
+    blocks.values[1] = take(&arrays, pixels, "pixels", blocks.n, 8, 0);
+    blocks.values[2] = take(&arrays, clipped, "clipped", blocks.n, 8, 0);
+    double low[2], high[2];
+    int any = 0;
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        any = node_range(&blocks, low, high);
+        Py_END_ALLOW_THREADS
+    }
+    release(&arrays);
+    if (PyErr_Occurred())
+        return NULL;
+    return any ? Py_BuildValue("(dddd)", low[0], low[1], high[0], high[1]) : Py_NewRef(Py_None);
+}
+
+static PyObject *py_add_to_nodes(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *x, *y, *values[3], *sums_object;
+    Blocks blocks = {.n = 0};
+    double first[2];
+    Py_ssize_t rows, columns;
+    if (!PyArg_ParseTuple(arguments, "OOOOOn(dd)d(dd)nnO:add_to_nodes", &x, &y, &values[0], &values[1],
+                          &values[2], &blocks.n, &blocks.start[0], &blocks.start[1], &blocks.spacing, &first[0],
+                          &first[1], &rows, &columns, &sums_object))
+        return NULL;
+    Arrays arrays = {.n = 0};
+    blocks.place[0] = take(&arrays, x, "x", blocks.n, 8, 0);
+    blocks.place[1] = take(&arrays, y, "y", blocks.n, 8, 0);
+    for (int k = 0; k < 3; k++)
+        blocks.values[k] = take(&arrays, values[k], "values", blocks.n, 8, 0);
+    double *sums = take(&arrays, sums_object, "sums", rows < 0 || columns < 0 ? -1 : 3 * rows * columns, 8, 1);
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        add_to_nodes(&blocks, first, rows, columns, sums);
+        Py_END_ALLOW_THREADS
+    }
+    release(&arrays);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
 static PyObject *py_big_endian(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *words_object, *out_object;
@@ -687,6 +790,12 @@ static PyMethodDef methods[] = {
     {"block_sums", py_block_sums, METH_VARARGS,
      "block_sums(science, usable, width, rows, columns, block, level, per_level, limit, total, pixels, clipped)"
      "\n--\n\nSum usable pixels close to the level in square blocks; see multivisit.combine.sky_samples."},
+    {"node_range", py_node_range, METH_VARARGS,
+     "node_range(x, y, pixels, clipped, n, start, spacing)\n--\n\nFind the least and the greatest nodes (x, y; x, y) "
+     "of a lattice that blocks with pixels belong to; None without any."},
+    {"add_to_nodes", py_add_to_nodes, METH_VARARGS,
+     "add_to_nodes(x, y, total, pixels, clipped, n, start, spacing, first, rows, columns, sums)\n--\n\nAdd blocks to "
+     "the nodes of a lattice, weighted by how near they are."},
     {"big_endian", py_big_endian, METH_VARARGS,
      "big_endian(words, n, out)\n--\n\nTurn 32-bit words to big-endian order; gives the sum of their values."},
     {"count_weights", py_count_weights, METH_VARARGS,

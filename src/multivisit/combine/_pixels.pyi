@@ -57,6 +57,29 @@ def block_sums(
     pixels: NDArray[np.float64],
     clipped: NDArray[np.float64],
 ) -> None: ...
+def node_range(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    clipped: NDArray[np.float64],
+    n: int,
+    start: tuple[float, float],
+    spacing: float,
+) -> tuple[float, float, float, float] | None: ...
+def add_to_nodes(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    total: NDArray[np.float64],
+    pixels: NDArray[np.float64],
+    clipped: NDArray[np.float64],
+    n: int,
+    start: tuple[float, float],
+    spacing: float,
+    first: tuple[float, float],
+    rows: int,
+    columns: int,
+    sums: NDArray[np.float64],
+) -> None: ...
 def big_endian(words: NDArray[Any], n: int, out: NDArray[Any]) -> int: ...
 def count_weights(
     weights: NDArray[np.float32],

@@ -51,6 +51,15 @@ class ChipPixels:
     n_static: int
     """Number of pixels left out by the static mask alone."""
 
+    n_rejected: int = 0
+    """Number of pixels left out because other exposures speak against them."""
+
+    weight_plane: NDArray[np.float32] | None = field(default=None, repr=False)
+    """Weight of each pixel, (ny, nx), 0 for those that do not count; None where `weight` holds for all."""
+
+    variance: NDArray[np.float32] | None = field(default=None, repr=False)
+    """Variance of each pixel, (electrons/s)^2, (ny, nx), finite; None where no error plane is made."""
+
     def fill_weights(self, rows: slice, plane: NDArray[np.float32]) -> None:
         """Give the pixels of some rows their weights.
 
@@ -61,6 +70,9 @@ class ChipPixels:
         plane : ndarray of float32
             Shape (ny, nx); the rows are filled, the others left as they are.
         """
+        if self.weight_plane is not None:
+            plane[rows] = self.weight_plane[rows]
+            return
         _pixels.spread(self.good[rows], self.good[rows].size, float(np.float32(self.weight)), plane[rows])
 
 
@@ -124,6 +136,8 @@ class ChipCache:
         whatever the limit.
     surveyed : SurveyedChips, optional
         Chips that `load` has at hand, which take memory already.
+    more_bytes : int
+        Bytes that each pixel takes besides `KEPT_BYTES` and `LOADING_BYTES`.
     """
 
     def __init__(
@@ -133,7 +147,9 @@ class ChipCache:
         n_pixels: Mapping[int, int],
         memory: int | None = None,
         surveyed: SurveyedChips | None = None,
+        more_bytes: int = 0,
     ) -> None:
+        self._kept_bytes, self._loading_bytes = KEPT_BYTES + more_bytes, LOADING_BYTES + more_bytes
         self._surveyed = surveyed
         self._load = load
         self._strips = {number: set(needed) for number, needed in strips.items()}
@@ -205,7 +221,7 @@ class ChipCache:
             return True
         if number in self._at_hand():
             return True
-        need = self._n_pixels[number] * LOADING_BYTES
+        need = self._n_pixels[number] * self._loading_bytes
         while self._used() + need > self._memory:
             idle = [n for n, kept in self._kept.items() if not kept.users]
             idle += [n for n in self._at_hand() if n not in self._loading]
@@ -224,7 +240,7 @@ class ChipCache:
         at_hand = self._at_hand()
         kept = sum(self._n_pixels[number] for number in (*self._kept, *at_hand))
         loading = sum(self._n_pixels[number] for number in self._loading if number not in at_hand)
-        return kept * KEPT_BYTES + loading * LOADING_BYTES
+        return kept * self._kept_bytes + loading * self._loading_bytes
 
     def _next_use(self, number: int) -> tuple[int, int]:
         return min(self._strips[number]), number

@@ -10,19 +10,24 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from multivisit.combine import _pixels
 from multivisit.combine.chip_cache import ChipPixels
+from multivisit.combine.chip_noise import chip_noise, sky_statistic
 from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
+from multivisit.combine.layer_outliers import rejection_chips, rejection_rule, separate_grid
 from multivisit.combine.placement import PreparedChip, place_chips
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
+from multivisit.combine.rejection import CosmicRayMasks, find_outliers
+from multivisit.combine.sky_file import levels_of_sky_file
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
-from multivisit.combine.sky_samples import SkyStatistic, patch_spacing
-from multivisit.combine.survey import SurveyMemory, read_good_rows, read_prepared, survey_chips
+from multivisit.combine.sky_samples import patch_spacing
+from multivisit.combine.survey import SurveyMemory, file_unit, read_good_rows, read_prepared, survey_chips
 from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
 from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
 from multivisit.errors import CombineError
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
     from multivisit.sky.grid import OutputGrid
 
     Progress = Callable[[str, int, int], None]
+    TestedChip = Callable[[PreparedChip, NDArray[np.float32], NDArray[np.bool_]], None]
 
 __all__ = ["PreparedLayer", "combine_layer", "combine_strips", "prepare_layer"]
 
@@ -64,6 +70,9 @@ class PreparedLayer:
 
     surveyed: SurveyedChips | None = field(default=None, repr=False)
     """Chips that have been read and kept; None where nothing was read."""
+
+    error_plane: bool = False
+    """Whether an error plane is to be made."""
 
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
@@ -130,8 +139,16 @@ class PreparedLayer:
         masked = (
             {c.signature: c.chip.shape[0] * c.chip.shape[1] for c in self.chips} if parameters.static else {}
         )
+        # Masks of cosmic rays take a bit a pixel.
+        hit = sum(chip.shape[0] * -(-chip.shape[1] // 8) for chip in chips) if parameters.driz_cr else 0
         return SweepPlan(
-            self.grid.shape, chips, context_chips, parameters.final_kernel, held=sum(masked.values())
+            self.grid.shape,
+            chips,
+            context_chips,
+            parameters.final_kernel,
+            held=sum(masked.values()) + hit,
+            weight_planes=parameters.final_wht_type == "ERR",
+            variance=self.error_plane,
         )
 
 
@@ -140,8 +157,10 @@ def combine_layer(
     grid: OutputGrid,
     parameters: CombinationParameters,
     *,
+    error_plane: bool = False,
     threads: int = 1,
     memory: int | None = None,
+    scratch_folder: Path | None = None,
     progress: Progress | None = None,
 ) -> LayerMosaic:
     """Combine the exposures of a layer and keep the whole mosaic in memory.
@@ -154,8 +173,12 @@ def combine_layer(
         Output grid: a sky cell or a part of it.
     parameters : CombinationParameters
         How to combine.
+    error_plane : bool
+        Whether to make a plane of standard errors.
     threads, memory : int, optional
         See `combine_strips`; the mosaic's own planes come on top of the memory.
+    scratch_folder : path, optional
+        See `combine_strips`.
     progress : callable, optional
         Called with a message, the number of steps done and their total number, a step being a chip.
 
@@ -171,16 +194,36 @@ def combine_layer(
     ParameterError
         If the parameters are impossible, or the memory is not enough.
     """
-    layer = prepare_layer(members, grid, parameters, threads=threads, memory=memory, progress=progress)
-    planes = _Planes(grid.shape, context_planes(len(layer.chips)) if parameters.context else 0)
-    summary = combine_strips(layer, parameters, planes, threads=threads, memory=memory, progress=progress)
-    return LayerMosaic(planes.science, planes.weight, planes.context, summary.chips, summary.statistics)
+    layer = prepare_layer(
+        members,
+        grid,
+        parameters,
+        error_plane=error_plane,
+        threads=threads,
+        memory=memory,
+        progress=progress,
+    )
+    n_context = context_planes(len(layer.chips)) if parameters.context else 0
+    planes = _Planes(grid.shape, n_context, error_plane=error_plane)
+    summary = combine_strips(
+        layer,
+        parameters,
+        planes,
+        threads=threads,
+        memory=memory,
+        scratch_folder=scratch_folder,
+        progress=progress,
+    )
+    return LayerMosaic(
+        planes.science, planes.weight, planes.context, summary.chips, summary.statistics, planes.error
+    )
 
 
 class _Planes:
     """Takes rows into whole planes."""
 
-    def __init__(self, shape: tuple[int, int], n_context: int) -> None:
+    def __init__(self, shape: tuple[int, int], n_context: int, *, error_plane: bool) -> None:
+        self.error = np.empty(shape, dtype=np.float32) if error_plane else None
         self.science = np.empty(shape, dtype=np.float32)
         self.weight = np.empty(shape, dtype=np.float32)
         self.context = np.empty((n_context, *shape), dtype=np.int32) if n_context else None
@@ -198,6 +241,11 @@ class _Planes:
         if self.context is not None and context is not None:
             self.context[:, rows] = context
 
+    def write_error(self, first_row: int, error: NDArray[np.float32]) -> None:
+        """Copy some rows of the error plane."""
+        if self.error is not None:
+            self.error[first_row : first_row + len(error)] = error
+
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Give some rows of the weight plane."""
         return self.weight[first_row:last_row]
@@ -208,6 +256,7 @@ def prepare_layer(
     grid: OutputGrid,
     parameters: CombinationParameters,
     *,
+    error_plane: bool = False,
     threads: int = 1,
     memory: int | None = None,
     progress: Progress | None = None,
@@ -225,6 +274,8 @@ def prepare_layer(
         Output grid.
     parameters : CombinationParameters
         How to combine.
+    error_plane : bool
+        Whether an error plane is to be made.
     threads : int
         Most threads that may run.
     memory : int, optional
@@ -254,30 +305,35 @@ def prepare_layer(
         )
     static_masks = StaticMasks(parameters.static_sig) if parameters.static else None
     meter = None
-    if parameters.skysub:
+    sky = None
+    if parameters.skysub and parameters.skyfile:
+        sky = levels_of_sky_file(Path(parameters.skyfile), members)
+    elif parameters.skysub:
         meter = SkyMeter(
             parameters.skymethod,
-            _sky_statistic(parameters),
+            sky_statistic(parameters),
             len(members),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
             # One lattice a projection cell: the levels do not depend on which part of it is made.
             grid.ltv,
         )
-    layer = PreparedLayer(grid, chips, None, static_masks)
+    layer = PreparedLayer(grid, chips, sky, static_masks, error_plane=error_plane)
     if meter is None and static_masks is None:
         return layer
     plan = layer.sweep_plan(parameters)
+    # Outlier rejection comes before the sweep and needs the memory itself.
+    kept = 0 if parameters.driz_cr else plan.memory_for_kept(threads, memory)
     n_pixels = [c.chip.shape[0] * c.chip.shape[1] for c in chips]
     surveyed = survey_chips(
         chips,
         parameters,
         static_masks,
         meter,
-        SurveyMemory.share(n_pixels, threads, memory, plan.memory_for_kept(threads, memory)),
+        SurveyMemory.share(n_pixels, threads, memory, kept),
         lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
     )
-    return replace(layer, sky=None if meter is None else meter.levels(), surveyed=surveyed)
+    return replace(layer, sky=sky if meter is None else meter.levels(), surveyed=surveyed)
 
 
 def combine_strips(
@@ -287,6 +343,8 @@ def combine_strips(
     *,
     threads: int = 1,
     memory: int | None = None,
+    scratch_folder: Path | None = None,
+    on_tested: TestedChip | None = None,
     progress: Progress | None = None,
 ) -> MosaicSummary:
     """Combine the chips of a layer strip by strip and hand the finished rows on.
@@ -306,6 +364,11 @@ def combine_strips(
         Most threads that may run.
     memory : int, optional
         Bytes that strips and chips may take; None for no limit.
+    scratch_folder : path, optional
+        Where outlier rejection keeps its temporary file; by default the system's folder for such files.
+    on_tested : callable, optional
+        Called by outlier rejection with each chip, what the other exposures say that its pixels are (in the
+        units of its file, sky included, NaN where unknown) and its hit pixels, from any thread.
     progress : callable, optional
         See `combine_layer`.
 
@@ -324,12 +387,14 @@ def combine_strips(
     total = _number_of_steps(layer.chips, parameters)
     done = itertools.count(total - len(layer.chips))
     inside = [number for number, item in enumerate(layer.chips) if item.in_grid]
+    masks = _reject_outliers(layer, parameters, scratch_folder, threads, memory, on_tested, progress)
     _report(progress, f"Drizzling {layer.chips[inside[0]].name}", next(done), total)
-    good_pixels: dict[int, tuple[int, int]] = {}
+    good_pixels: dict[int, tuple[int, int, int]] = {}
 
     def load(number: int) -> ChipPixels:
-        pixels = _load_chip(layer, number, parameters)
-        good_pixels[number] = (pixels.n_good if np.float32(pixels.weight) else 0, pixels.n_static)
+        pixels = _load_chip(layer, number, parameters, masks)
+        n_good = pixels.n_good if np.float32(pixels.weight) else 0
+        good_pixels[number] = (n_good, pixels.n_static, pixels.n_rejected)
         return pixels
 
     def tell(number: int) -> None:
@@ -347,7 +412,7 @@ def combine_strips(
         parameters,
         load,
         _Counting(sink, weights),
-        science_factor=_science_factor(layer, inside, parameters),
+        science_factor=_science_factor(layer, inside, parameters, masks),
         threads=threads,
         memory=memory,
         surveyed=layer.surveyed,
@@ -360,9 +425,9 @@ def combine_strips(
             f"grid (good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
         )
     records = tuple(
-        replace(record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static)
+        replace(record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static, n_rejected=n_rejected)
         for number, record in enumerate(layer.expected_records())
-        for n_good, n_static in (good_pixels.get(number, (0, 0)),)
+        for n_good, n_static, n_rejected in (good_pixels.get(number, (0, 0, 0)),)
     )
     statistics = _statistics(layer, parameters, weights, [k for k in inside if n_used[k]], inside, sink)
     _report(progress, "Combined", total, total)
@@ -387,6 +452,10 @@ class _Counting:
         self._weights.add_rows(first_row, weight)
         self._sink.write_rows(first_row, science, weight, context)
 
+    def write_error(self, first_row: int, error: NDArray[np.float32]) -> None:
+        """Hand errors on."""
+        self._sink.write_error(first_row, error)
+
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Read rows back."""
         return self._sink.read_weight(first_row, last_row)
@@ -402,7 +471,7 @@ def _observed_weights(
         / time
         * (layer.grid.scale / item.chip.nominal_scale) ** 2
         for item, time in zip(used, times, strict=True)
-        if time > 0.0
+        if time > 0.0 and parameters.final_wht_type == "EXP"
     ]
     return ObservedWeights(
         [item.runs for item in used],
@@ -429,22 +498,28 @@ def _statistics(
     return mosaic_statistics(weights, sink.read_weight, rows * columns)
 
 
-def _science_factor(layer: PreparedLayer, inside: Sequence[int], parameters: CombinationParameters) -> float:
+def _science_factor(
+    layer: PreparedLayer, inside: Sequence[int], parameters: CombinationParameters, masks: CosmicRayMasks
+) -> float:
     """Give the factor from electrons/s to the units asked for: the exposures' total time for electrons."""
     if parameters.final_units != "counts":
         return 1.0
     times: dict[int, float] = {}
     for number in inside:
         item = layer.chips[number]
-        if item.exposure_number not in times and _has_good_pixel(layer, number, parameters):
+        if item.exposure_number not in times and _has_good_pixel(
+            layer, number, parameters, masks.get(number)
+        ):
             times[item.exposure_number] = item.exposure.exposure_time
     return sum(times.values()) or 1.0
 
 
-def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> bool:
+def _has_good_pixel(
+    layer: PreparedLayer, number: int, parameters: CombinationParameters, hit: NDArray[np.bool_] | None
+) -> bool:
     """Tell whether a chip has a pixel of weight whose centre falls in the grid; reads as far as needed."""
     item = layer.chips[number]
-    test = PixelTest(parameters.final_bits)
+    test = PixelTest(parameters.combined_bits)
     masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
     rows, columns = layer.grid.shape
     seen, has_unflagged = False, not test.passes_all_flags
@@ -452,6 +527,8 @@ def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationPa
         has_unflagged |= unflagged
         if masked is not None:
             good &= ~masked[first : first + len(good)]
+        if hit is not None:
+            good &= ~hit[first : first + len(good)]
         if not seen and item.pixel_map is not None and good.any():
             u, v = np.moveaxis(item.pixel_map.evaluate(first, first + len(good)), -1, 0)[:, good]
             seen = bool(np.any((u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5)))
@@ -460,31 +537,97 @@ def _has_good_pixel(layer: PreparedLayer, number: int, parameters: CombinationPa
     return False
 
 
-def _load_chip(layer: PreparedLayer, number: int, parameters: CombinationParameters) -> ChipPixels:
-    """Read a chip unless the survey has kept it, mask it and take its sky off."""
+def _load_chip(
+    layer: PreparedLayer, number: int, parameters: CombinationParameters, masks: CosmicRayMasks
+) -> ChipPixels:
+    """Read a chip unless the survey has kept it, mask it, take its sky off and weigh its pixels."""
     item = layer.chips[number]
-    test = PixelTest(parameters.final_bits)
+    test = PixelTest(parameters.combined_bits)
     raw = (layer.surveyed and layer.surveyed.take(number)) or read_prepared(item, test)
     if raw.all_flagged and test.passes_all_flags:
         # Where flags are let pass, a chip that is flagged all over still says nothing.
         raw.good[...] = False
+    hit = masks.get(number)
+    n_rejected = 0
+    if hit is not None:
+        hit &= raw.good
+        n_rejected = int(np.count_nonzero(hit))
+        raw.good[hit] = False
     masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
+    scale_ratio = layer.grid.scale / item.chip.nominal_scale
+    noise = chip_noise(
+        item, raw.science, raw.good, parameters, sky_statistic(parameters), scale_ratio, layer.error_plane
+    )
     sky = _sky_of(layer, item)[0]
     n_good, n_static = _pixels.take_off(raw.science, raw.good, masked, raw.good.size, sky)
-    weight = weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl)
-    return ChipPixels(raw.science, raw.good, weight, n_good, n_static)
-
-
-def _sky_statistic(parameters: CombinationParameters) -> SkyStatistic:
-    return SkyStatistic(
-        statistic=parameters.skystat,
-        n_clips=parameters.skyclip,
-        lower_sigma=parameters.skylsigma,
-        upper_sigma=parameters.skyusigma,
-        bin_width=parameters.skywidth,
-        lower=parameters.skylower,
-        upper=parameters.skyupper,
+    plane = noise.weight_plane
+    if plane is not None:
+        plane[~raw.good] = 0.0
+        n_good = int(np.count_nonzero(plane))
+    return ChipPixels(
+        raw.science, raw.good, noise.weight, n_good, n_static, n_rejected, plane, noise.variance
     )
+
+
+def _reject_outliers(
+    layer: PreparedLayer,
+    parameters: CombinationParameters,
+    folder: Path | None,
+    threads: int,
+    memory: int | None,
+    on_tested: TestedChip | None,
+    progress: Progress | None,
+) -> CosmicRayMasks:
+    """Find the pixels that other exposures speak against; no masks where the parameters do not ask for it."""
+    rule = rejection_rule(parameters)
+    if rule is None:
+        return CosmicRayMasks()
+    steps = itertools.count(_steps_before_rejection(layer.chips, parameters))
+    total = _number_of_steps(layer.chips, parameters)
+
+    def load_good(number: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        item = layer.chips[number]
+        raw = read_prepared(item, PixelTest(parameters.separate_bits))
+        masked = None if layer.static_masks is None else layer.static_masks.mask(item.signature)
+        _pixels.take_off(raw.science, raw.good, masked, raw.good.size, _sky_of(layer, item)[0])
+        return raw.science, raw.good
+
+    def load_all(number: int) -> NDArray[np.float32]:
+        item = layer.chips[number]
+        raw = read_prepared(item, PixelTest(None))
+        raw.science[~raw.good] = np.nan
+        raw.science -= np.float32(_sky_of(layer, item)[0])
+        return raw.science
+
+    def tell(step: str, number: int) -> None:
+        _report(progress, f"{step} {layer.chips[number].name}", next(steps), total)
+
+    def tested(number: int, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
+        item = layer.chips[number]
+        if on_tested is not None:
+            sky = np.float32(_sky_of(layer, item)[0])
+            on_tested(item, (model + sky) / np.float32(file_unit(item.chip)), hit)
+
+    grid = separate_grid(layer.grid, parameters, max(item.chip.nominal_scale for item in layer.chips))
+    sky_rates = [_sky_of(layer, item)[0] for item in layer.chips]
+    static = {} if layer.static_masks is None else layer.static_masks.masks
+    held = sum(mask.nbytes for mask in static.values())
+    masks = find_outliers(
+        grid,
+        rejection_chips(layer.chips, sky_rates, grid, parameters),
+        rule,
+        load_good,
+        load_all,
+        folder=folder,
+        threads=threads,
+        memory=None if memory is None else memory - held,
+        on_step=tell,
+        on_tested=None if on_tested is None else tested,
+    )
+    for number, item in enumerate(layer.chips):
+        if item.in_grid:
+            _LOG.info("%s: %d pixels are hit, as the other exposures tell.", item.name, masks.count(number))
+    return masks
 
 
 def _sky_of(layer: PreparedLayer, item: PreparedChip) -> tuple[float, bool, int]:
@@ -496,9 +639,14 @@ def _sky_of(layer: PreparedLayer, item: PreparedChip) -> tuple[float, bool, int]
     return level, layer.sky.measured[number], layer.sky.groups[number]
 
 
+def _steps_before_rejection(chips: Sequence[PreparedChip], parameters: CombinationParameters) -> int:
+    return len(chips) if parameters.skysub or parameters.static else 0
+
+
 def _number_of_steps(chips: Sequence[PreparedChip], parameters: CombinationParameters) -> int:
-    """Count the steps of a layer: each chip once, twice where it is surveyed first."""
-    return len(chips) * (2 if parameters.skysub or parameters.static else 1)
+    """Count the steps of a layer: each chip once, once more if it is surveyed, twice more if it is tested."""
+    n_rejected = sum(item.in_grid for item in chips) if parameters.driz_cr else 0
+    return len(chips) + _steps_before_rejection(chips, parameters) + 2 * n_rejected
 
 
 def _report(progress: Progress | None, message: str, done: int, total: int) -> None:

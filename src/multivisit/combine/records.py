@@ -55,6 +55,9 @@ class ChipRecord:
     n_used: int
     """Number of those whose centres fall in the output grid."""
 
+    n_rejected: int = 0
+    """Number of pixels left out because other exposures speak against them."""
+
 
 @dataclass(frozen=True)
 class MosaicSummary:
@@ -88,3 +91,6 @@ class LayerMosaic:
 
     statistics: MosaicStatistics
     """Statistics over the observed pixels."""
+
+    error: NDArray[np.float32] | None = field(default=None, repr=False)
+    """Standard error of `science`, in its units, (ny, nx); NaN where the weight is 0. None if not kept."""

@@ -218,19 +218,15 @@ def chip_patches(
     if blocks is None:
         return None
     total, pixels, clipped, noise = blocks
-    j, i = np.nonzero(pixels + clipped)
-    positions = _block_positions(pixel_map, total.shape, block)
-    u, v = ((along[j, i] + start) / spacing for along, start in zip(positions, origin, strict=True))
-    node_x, node_y = np.floor(u + 0.5).astype(np.int64), np.floor(v + 0.5).astype(np.int64)
-    weight = (1.0 - 2.0 * np.abs(u - node_x)) * (1.0 - 2.0 * np.abs(v - node_y))
-    first = (int(node_x.min()), int(node_y.min()))
-    shape = (int(node_y.max()) - first[1] + 1, int(node_x.max()) - first[0] + 1)
-    cell = (node_y - first[1]) * shape[1] + (node_x - first[0])
+    x, y = (np.ascontiguousarray(along) for along in _block_positions(pixel_map, total.shape, block))
+    ends = _pixels.node_range(x, y, pixels, clipped, x.size, origin, spacing)
+    if ends is None:
+        return None
+    first = (int(ends[0]), int(ends[1]))
+    shape = (int(ends[3]) - first[1] + 1, int(ends[2]) - first[0] + 1)
+    sums = np.zeros((3, *shape))
+    _pixels.add_to_nodes(x, y, total, pixels, clipped, x.size, origin, spacing, first, *shape, sums)
     area = nominal_scale**2
-    sums = [
-        np.bincount(cell, weight * values[j, i], shape[0] * shape[1]).astype(np.float64).reshape(shape)
-        for values in (total, pixels, clipped)
-    ]
     return SkyPatches(first, sums[0] / area, sums[1], sums[2], (0.5 * native) ** 2, noise / area)
 
 

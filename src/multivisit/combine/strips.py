@@ -42,6 +42,10 @@ class RowSink(Protocol):
         """Take some whole rows: science and weight (rows, nx), context (planes, rows, nx) if there is one."""
         ...
 
+    def write_error(self, first_row: int, error: NDArray[np.float32]) -> None:
+        """Take the standard errors of some whole rows (rows, nx), where an error plane is kept."""
+        ...
+
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Give back the weights of rows that were written, the last row excluded."""
         ...

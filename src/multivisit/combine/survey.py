@@ -206,13 +206,13 @@ def _survey_chip(
     meter: SkyMeter | None,
 ) -> tuple[ChipSky | None, RawChip]:
     """Read a chip, look for low pixels and measure its sky."""
-    test = PixelTest(parameters.final_bits)
+    test = PixelTest(parameters.combined_bits)
     if meter is None:
         raw = read_prepared(item, test)
     else:
         usable = np.empty(item.chip.shape, dtype=np.bool_)
         raw = read_prepared(
-            item, test, (meter.usable_test(parameters.sky_bits, file_unit(item.chip)), usable)
+            item, test, (meter.usable_test(parameters.sky_pixel_bits, file_unit(item.chip)), usable)
         )
     low = None
     if static_masks is not None:

@@ -75,6 +75,10 @@ class SweepPlan:
         The drizzle kernel, on which the memory depends.
     held : int
         Bytes that are taken all the time: the static masks.
+    weight_planes : bool
+        Whether each pixel has a weight of its own.
+    variance : bool
+        Whether an error plane is made.
     """
 
     def __init__(
@@ -84,7 +88,12 @@ class SweepPlan:
         context_chips: int = 0,
         kernel: str = "square",
         held: int = 0,
+        *,
+        weight_planes: bool = False,
+        variance: bool = False,
     ) -> None:
+        self.variance = variance
+        self.more_bytes = 4 * (int(weight_planes) + int(variance))
         self.shape = shape
         self.held = held
         self.kernel = kernel
@@ -107,13 +116,16 @@ class SweepPlan:
         """Give the bytes that one thread takes for its strip."""
         columns = max(chip.shape[1] for chip in self.chips.values())
         rows = max(strip.shape[0] for strip in self.strips)
-        engine = engine_memory((rows, self.shape[1]), columns, self.planes, kernel=self.kernel)
+        engine = engine_memory(
+            (rows, self.shape[1]), columns, self.planes, kernel=self.kernel, variance=self.variance
+        )
         blocks = _BLOCK_BYTES * min(rows, block_rows(self.shape[1])) * self.shape[1]
         return engine + max(self.n_pixels.values()) * 4 + blocks
 
     def least_memory(self) -> int:
         """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
-        return self.worker_memory() + max(self.n_pixels.values()) * LOADING_BYTES + self.held
+        loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
+        return self.worker_memory() + loading + self.held
 
     def memory_for_kept(self, threads: int, memory: int | None) -> int | None:
         """Give the bytes that chips may take that are kept from before the sweep.
@@ -136,7 +148,7 @@ class SweepPlan:
         _, cache_memory = self.share_memory(threads, memory)
         if cache_memory is None:
             return None
-        return max(0, cache_memory - max(self.n_pixels.values()) * LOADING_BYTES)
+        return max(0, cache_memory - max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes))
 
     def share_memory(self, threads: int, memory: int | None) -> tuple[int, int | None]:
         """Divide a budget between threads and chips.
@@ -174,7 +186,7 @@ class SweepPlan:
             )
         # Another thread pays when a strip more and the chip that it uses fit.
         largest = max(self.n_pixels.values())
-        spare = (memory - least) // (self.worker_memory() + largest * KEPT_BYTES)
+        spare = (memory - least) // (self.worker_memory() + largest * (KEPT_BYTES + self.more_bytes))
         n_workers = min(n_workers, 1 + spare)
         return n_workers, memory - self.held - n_workers * self.worker_memory()
 
@@ -229,7 +241,7 @@ def run_sweep(
     for strip in plan.strips:
         for number in strip.chips:
             strips_of[number].append(strip.number)
-    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory, surveyed)
+    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory, surveyed, plan.more_bytes)
     spaces = _Workspaces(plan)
     stop = threading.Event()
 
@@ -283,7 +295,7 @@ class _Workspace:
         rows = max(strip.shape[0] for strip in plan.strips)
         block = min(rows, block_rows(columns))
         self.window = (
-            WindowSums.zeros((rows, columns), context_chips=plan.context_chips)
+            WindowSums.zeros((rows, columns), context_chips=plan.context_chips, variance=plan.variance)
             if plan.kernel in FAST_KERNELS
             else None
         )
@@ -341,6 +353,8 @@ def _make_strip(
     n_used: Counter[int] = Counter()
     if not strip.chips:
         _write_empty(strip, sink, fill_value, plan.planes, space)
+        if plan.variance:
+            sink.write_error(strip.first_row, np.full(strip.shape, np.nan, dtype=np.float32))
         return n_used
     engine = make_engine(
         strip.shape,
@@ -348,6 +362,7 @@ def _make_strip(
         kernel=parameters.final_kernel,
         pixfrac=parameters.final_pixfrac,
         context_chips=plan.context_chips,
+        variance=plan.variance,
         memory=space.window,
     )
     last_row = strip.first_row + strip.shape[0]
@@ -359,7 +374,12 @@ def _make_strip(
         with cache.borrow(number, strip.number) as pixels:
             weights = space.weights.of(pixels, rows)
             n_used[number] = engine.add_chip(
-                pixels.science, weights, chip.pixel_map, chip.scale_ratio, number
+                pixels.science,
+                weights,
+                chip.pixel_map,
+                chip.scale_ratio,
+                number,
+                variance=pixels.variance,
             )
     for first, science, weight in _blocks(strip, space):
         if stop.is_set():
@@ -369,7 +389,17 @@ def _make_strip(
             science[weight != 0.0] *= np.float32(science_factor)
         context = None if engine.context is None else engine.context[:, first : first + len(science)]
         sink.write_rows(strip.first_row + first, science, weight, context)
+    if engine.variance is not None and not stop.is_set():
+        _write_error(strip.first_row, engine.variance, science_factor, sink)
     return n_used
+
+
+def _write_error(first_row: int, variance: NDArray[np.float32], science_factor: float, sink: RowSink) -> None:
+    """Hand the standard errors of a strip on: NaN where there is no weight, hence no variance."""
+    error = np.sqrt(variance, out=variance)
+    error *= np.float32(science_factor)
+    error[error == 0.0] = np.nan
+    sink.write_error(first_row, error)
 
 
 def _blocks(

@@ -87,7 +87,7 @@ def wcs_problem(header: fits.Header) -> str | None:
             return f"CRVAL2 is {position}, expected a declination between -90 and 90 degrees"
     try:
         matrix = _linear_matrix(header)
-        _sip_keywords(header)
+        _sip_polynomials(header)
     except ValueError as error:
         return str(error)
     scale = float(np.abs(matrix).max())
@@ -164,10 +164,27 @@ def build_wcs(header: fits.Header, shape: tuple[int, int], tables: tuple[LookupT
     WCS
         A fresh object that the caller may change.
     """
-    from astropy.wcs import WCS, DistortionLookupTable
+    from astropy.wcs import WCS, DistortionLookupTable, Sip
 
+    crpix = [number(header, f"CRPIX{axis}") or 0.0 for axis in (1, 2)]
+    sip = _sip_polynomials(header)
     with _BUILD_LOCK:
-        wcs = WCS(_wcs_header(header), fix=False)
+        wcs = WCS(naxis=2)
+        wcs.wcs.ctype = [f"{kind}-SIP" if sip else kind for kind in ("RA---TAN", "DEC--TAN")]
+        wcs.wcs.cunit = ["deg", "deg"]
+        wcs.wcs.crpix = crpix
+        wcs.wcs.crval = [number(header, f"CRVAL{axis}") or 0.0 for axis in (1, 2)]
+        wcs.wcs.cd = _linear_matrix(header)
+        for keyword in ("LONPOLE", "LATPOLE", "EQUINOX"):
+            if (content := number(header, keyword)) is not None:
+                setattr(wcs.wcs, keyword.lower(), content)
+        if radesys := text(header, "RADESYS"):
+            wcs.wcs.radesys = radesys
+        if name := text(header, "WCSNAME"):
+            wcs.wcs.name = name
+        if sip:
+            wcs.sip = Sip(*sip, None, None, crpix)
+        wcs.wcs.set()
     places = {
         ("CPDIS", 1): "cpdis1",
         ("CPDIS", 2): "cpdis2",
@@ -205,42 +222,8 @@ def _needed_number(header: fits.Header, keyword: str) -> float:
     return content
 
 
-_COPIED_KEYWORDS = (
-    "CRPIX1",
-    "CRPIX2",
-    "CRVAL1",
-    "CRVAL2",
-    "LONPOLE",
-    "LATPOLE",
-    "EQUINOX",
-)
-
-
-def _wcs_header(header: fits.Header) -> fits.Header:
-    """Copy the keywords of the primary WCS and of SIP into a clean header."""
-    from astropy.io import fits
-
-    clean = fits.Header()
-    sip = _sip_keywords(header)
-    for axis, kind in ((1, "RA---TAN"), (2, "DEC--TAN")):
-        clean[f"CTYPE{axis}"] = f"{kind}-SIP" if sip else kind
-        clean[f"CUNIT{axis}"] = "deg"
-    for keyword in _COPIED_KEYWORDS:
-        if (content := number(header, keyword)) is not None:
-            clean[keyword] = content
-    matrix = _linear_matrix(header)
-    for i in (1, 2):
-        for j in (1, 2):
-            clean[f"CD{i}_{j}"] = float(matrix[i - 1, j - 1])
-    for keyword in ("RADESYS", "WCSNAME"):
-        if name := text(header, keyword):
-            clean[keyword] = name
-    clean.update(sip)
-    return clean
-
-
-def _sip_keywords(header: fits.Header) -> dict[str, float | int]:
-    """Collect the forward SIP polynomials, empty where there are none; ValueError says what is wrong."""
+def _sip_polynomials(header: fits.Header) -> tuple[NDArray[np.float64], ...]:
+    """Collect the forward SIP polynomials A and B, nothing where there are none; ValueError if wrong."""
     orders = {}
     for keyword in ("A_ORDER", "B_ORDER"):
         if keyword in header:
@@ -252,14 +235,16 @@ def _sip_keywords(header: fits.Header) -> dict[str, float | int]:
         raise ValueError(f"{next(iter(orders))} stands alone, expected both A_ORDER and B_ORDER or none")
     # astropy takes no account of polynomials of order 0 or 1.
     if not orders or min(orders.values()) < 2:
-        return {}
-    sip: dict[str, float | int] = dict(orders)
+        return ()
+    polynomials = []
     for keyword, order in orders.items():
+        polynomial = np.zeros((order + 1, order + 1))
         for i in range(order + 1):
             for j in range(order + 1 - i):
                 if (name := f"{keyword[0]}_{i}_{j}") in header:
-                    sip[name] = _needed_number(header, name)
-    return sip
+                    polynomial[i, j] = _needed_number(header, name)
+        polynomials.append(polynomial)
+    return tuple(polynomials)
 
 
 def _lookup_table(

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.errors import ExposureError, MissingFileError
-from multivisit.exposures.headers import found, number, text, whole_number
+from multivisit.exposures.headers import found, header_of_cards, number, text, whole_number
 from multivisit.exposures.stored_image import FileState, StoredImage
 
 if TYPE_CHECKING:
@@ -310,9 +310,7 @@ def _is_readable(card: str) -> bool:
 
 def _extension(index: int, cards: str, path: Path) -> ImageExtension:
     """Interpret the keywords of a header that give its name and the layout of its data."""
-    from astropy.io import fits
-
-    header = fits.Header.fromstring(cards)
+    header = header_of_cards(cards)
     name = "PRIMARY" if index == 0 else text(header, "EXTNAME").upper()
     n_axes = _count(header, "NAXIS", path, index)
     axes = [_count(header, f"NAXIS{axis}", path, index) for axis in range(1, n_axes + 1)]

@@ -3,12 +3,90 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from astropy.io import fits
 
-__all__ = ["found", "number", "text", "value", "whole_number"]
+__all__ = ["found", "header_of_cards", "number", "stored_value", "text", "value", "whole_number"]
+
+_CARD = 80
+_VALUES = "_multivisit_values"
+_PLAIN_CARD = re.compile(
+    r"(?P<keyword>[A-Z0-9_-]{1,8}) *= +"
+    r"(?:'(?P<text>(?:[^']|'')*)'|(?P<logical>[TF])|(?P<whole>[+-]?\d{1,18})|"
+    r"(?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+(?=[ED]))(?:[ED][+-]?\d+)?)) *(?:/.*)?$"
+)
+
+
+def header_of_cards(cards: str) -> fits.Header:
+    """Make a header of its cards as they stand in a file, and note the values of the plain ones.
+
+    To ask astropy for a value takes many times as long as to read a plain card. The header is not to be
+    changed; copies of it are like any other header.
+
+    Parameters
+    ----------
+    cards : str
+        Cards of 80 characters.
+
+    Returns
+    -------
+    fits.Header
+        The header.
+    """
+    from astropy.io import fits
+
+    header = fits.Header.fromstring(cards)
+    values: dict[str, Any] = {}
+    odd = set()
+    for at in range(0, len(cards), _CARD):
+        card = cards[at : at + _CARD]
+        keyword = card[:8].rstrip()
+        match = _PLAIN_CARD.match(card) if card[8:10] == "= " else None
+        # A text with a colon may be a record of several values; one that goes on is found by its next card.
+        plain = match is not None and ": " not in card and cards[at + _CARD : at + _CARD + 8] != "CONTINUE"
+        if match is None or not plain:
+            odd.add(keyword)
+        elif keyword not in odd:
+            values.setdefault(keyword, _plain_content(match))
+    setattr(header, _VALUES, values)
+    return header
+
+
+def _plain_content(match: re.Match[str]) -> bool | int | float | str:
+    if (content := match["text"]) is not None:
+        return content.replace("''", "'").rstrip()
+    if match["logical"]:
+        return match["logical"] == "T"
+    return int(match["whole"]) if match["whole"] else float(match["number"].replace("D", "E"))
+
+
+def stored_value(header: fits.Header, keyword: str) -> Any:
+    """Give what a header holds for a keyword.
+
+    Parameters
+    ----------
+    header : fits.Header
+        Any header.
+    keyword : str
+        Its keyword.
+
+    Returns
+    -------
+    object
+        The value; None where the keyword is missing.
+
+    Raises
+    ------
+    astropy.io.fits.verify.VerifyError
+        If its card cannot be read.
+    """
+    values = getattr(header, _VALUES, None)
+    if values is not None and keyword in values:
+        return values[keyword]
+    return header.get(keyword)
 
 
 def value(header: fits.Header, keyword: str) -> Any:
@@ -30,7 +108,7 @@ def value(header: fits.Header, keyword: str) -> Any:
     from astropy.io.fits.verify import VerifyError
 
     try:
-        content = header.get(keyword)
+        content = stored_value(header, keyword)
     except VerifyError:
         return None
     if isinstance(content, Undefined) or (isinstance(content, str) and not content.strip()):

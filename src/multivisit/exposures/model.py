@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -183,9 +184,18 @@ class Chip:
         ra, dec : ndarray
             Degrees, shape ``(4 * points_per_edge,)`` each, around the chip from its first pixel, not closed.
         """
-        x, y = outline_pixels(self.shape, points_per_edge).T
-        ra, dec = self.wcs().all_pix2world(x, y, 0)
-        return np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
+        known = self._outlines.get(points_per_edge)
+        if known is None:
+            x, y = outline_pixels(self.shape, points_per_edge).T
+            known = np.asarray(self.wcs().all_pix2world(x, y, 0), dtype=np.float64)
+            self._outlines[points_per_edge] = known
+        ra, dec = known.copy()
+        return ra, dec
+
+    @cached_property
+    def _outlines(self) -> dict[int, NDArray[np.float64]]:
+        """Outlines that have been worked out, by their points per edge."""
+        return {}
 
     def electrons_per_second(self) -> float:
         """Give the factor from the file's units to electrons per second.

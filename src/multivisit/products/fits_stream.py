@@ -25,9 +25,18 @@ if TYPE_CHECKING:
     from astropy.io import fits
     from numpy.typing import NDArray
 
-__all__ = ["LARGEST_PIECE", "FitsStream", "FitsUnit", "write_units"]
+__all__ = [
+    "LARGEST_PIECE",
+    "FitsStream",
+    "FitsUnit",
+    "header_length",
+    "header_with_sums",
+    "write_units",
+]
 
 _RECORD = 2880
+_CARD = 80
+_COMMENTARY = ("", "COMMENT", "HISTORY")
 
 LARGEST_PIECE = 4 << 20
 """Bytes that are turned and written at a time."""
@@ -39,8 +48,9 @@ _TYPES = {-32: ">f4", 32: ">i4"}
 class FitsUnit:
     """One header with its data, as it stands in a file."""
 
-    header: fits.Header
-    """Complete header, the keywords of the data's structure included; CHECKSUM and DATASUM are added."""
+    header: fits.Header | str
+    """Complete header, the keywords of the data's structure included; CHECKSUM and DATASUM are added. Or, of
+    a table, its cards as text without END."""
 
     data: NDArray[Any] | None = None
     """Pixels of 4 bytes each, any byte order, last axis the fastest; or the rows of a table as bytes (uint8,
@@ -81,7 +91,7 @@ class FitsStream:
     def __init__(self, file: DirectFile, headers: Sequence[fits.Header]) -> None:
         self._file = file
         self._lock = threading.Lock()
-        self._images = _layout(headers)
+        self._images = _layout(headers, [_header_text(header) for header in headers])
         self._extend(self._images[-1].end)
 
     def write_rows(self, number: int, rows: NDArray[Any], first_row: int = 0, plane: int = 0) -> None:
@@ -153,7 +163,8 @@ class FitsStream:
             Tables.
         """
         self._file.flush()
-        final = _layout(headers)
+        texts = [_header_text(header) for header in headers]
+        final = _layout(headers, texts)
         self._extend(max(self._images[-1].end, final[-1].end))
         pairs = list(zip(self._images, final, strict=True))
         # Those that move up from the last to the first, then those that move down: none is overwritten.
@@ -163,14 +174,14 @@ class FitsStream:
         for old, new in pairs:
             if new.data_start < old.data_start:
                 self._move(old.data_start, new.data_start, old.n_bytes)
-        for (old, new), header in zip(pairs, headers, strict=True):
-            self._file.write(new.header_start, _with_sums(header, old.datasum))
+        for (old, new), text in zip(pairs, texts, strict=True):
+            self._file.write(new.header_start, header_with_sums(text, old.datasum))
             self._file.write(new.data_start + new.n_bytes, bytes(-new.n_bytes % _RECORD))
         end = final[-1].end
         for table in tables:
             raw = b"" if table.data is None else np.ascontiguousarray(table.data).tobytes()
             raw += bytes(-len(raw) % _RECORD)
-            unit = _with_sums(table.header, sum_bytes(raw)) + raw
+            unit = header_with_sums(_header_text(table.header), sum_bytes(raw)) + raw
             self._file.write(end, unit)
             end += len(unit)
         self._file.resize(end)
@@ -205,37 +216,75 @@ def write_units(path: Path, units: Sequence[FitsUnit]) -> None:
     tables = [unit for unit in units if unit.data is not None and unit.data.dtype == np.uint8]
     images = list(units[: len(units) - len(tables)])
     with DirectFile(path, LARGEST_PIECE) as file:
-        fits_stream = FitsStream(file, [unit.header for unit in images])
+        headers = [unit.header for unit in images if not isinstance(unit.header, str)]
+        fits_stream = FitsStream(file, headers)
         for number, unit in enumerate(images):
             if unit.data is not None:
                 planes = unit.data if unit.data.ndim > 2 else unit.data[np.newaxis]
                 for plane, pixels in enumerate(planes):
                     fits_stream.write_rows(number, pixels, plane=plane)
-        fits_stream.finish([unit.header for unit in images], tables)
+        fits_stream.finish(headers, tables)
 
 
-def _layout(headers: Sequence[fits.Header]) -> list[_Image]:
+def _layout(headers: Sequence[fits.Header], texts: Sequence[str]) -> list[_Image]:
     """Find the places of the images in the file."""
     images = []
     start = 0
-    for header in headers:
+    for header, header_text in zip(headers, texts, strict=True):
         shape = tuple(int(header[f"NAXIS{axis}"]) for axis in range(int(header["NAXIS"]), 0, -1))
-        data_start = start + len(_with_sums(header, 0))
+        data_start = start + header_length(header_text)
         images.append(_Image(start, data_start, shape, int(header["BITPIX"])))
         start = images[-1].end
     return images
 
 
-def _with_sums(header: fits.Header, datasum: int) -> bytes:
-    """The header as it stands in the file, CHECKSUM and DATASUM, END card and padding included."""
-    header = header.copy()
-    header.set("CHECKSUM", EMPTY_CHECKSUM, "checksum of this header and its data")
-    header.set("DATASUM", str(datasum), "checksum of the data alone")
-    total = add_sums(datasum, sum_bytes(_header_bytes(header)))
-    header.set("CHECKSUM", checksum_text(total))
-    return _header_bytes(header)
+def _header_text(header: fits.Header | str) -> str:
+    """The cards of a header without its END."""
+    return header if isinstance(header, str) else str(header.tostring(sep="", endcard=False, padding=False))
 
 
-def _header_bytes(header: fits.Header) -> bytes:
-    """The header's cards as bytes, END card and padding included."""
-    return str(header.tostring(sep="", endcard=True, padding=True)).encode("ascii")
+def header_length(text: str) -> int:
+    """Give the length of a header in the file: with CHECKSUM, DATASUM, END and padding.
+
+    Parameters
+    ----------
+    text : str
+        Its cards without these.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    n_bytes = len(text) + 3 * _CARD
+    return n_bytes + -n_bytes % _RECORD
+
+
+def header_with_sums(text: str, datasum: int) -> bytes:
+    """Give a header as it stands in the file: with CHECKSUM, DATASUM (before its closing comments) and END.
+
+    Parameters
+    ----------
+    text : str
+        Its cards without these.
+    datasum : int
+        Sum of its data.
+
+    Returns
+    -------
+    bytes
+        The header with its padding.
+    """
+    from astropy.io.fits import Card
+
+    end = len(text)
+    while text[end - _CARD : end - _CARD + 8].rstrip() in _COMMENTARY and end > 0:
+        end -= _CARD
+    before = text[:end] + str(Card("CHECKSUM", EMPTY_CHECKSUM, "checksum of this header and its data"))
+    after = (
+        str(Card("DATASUM", str(datasum), "checksum of the data alone")) + text[end:] + f"{'END':<{_CARD}}"
+    )
+    whole = (before + after).ljust(header_length(text)).encode("ascii")
+    total = add_sums(datasum, sum_bytes(whole))
+    place = whole.index(EMPTY_CHECKSUM.encode(), end)
+    return whole[:place] + checksum_text(total).encode() + whole[place + len(EMPTY_CHECKSUM) :]

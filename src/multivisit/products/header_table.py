@@ -9,7 +9,7 @@ import numpy as np
 
 from multivisit.products.fits_stream import FitsUnit
 from multivisit.products.header_columns import header_columns
-from multivisit.products.keywords import KeywordValue, ascii_text, member_value, plain_value, put, put_all
+from multivisit.products.keywords import KeywordValue, ascii_text, member_value, plain_value, put_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ MISSING_INTEGER = -999999
 """Stands (TNULL) in a column of integers where a chip lacks the keyword."""
 
 _GENERATION_DATE_LENGTH = 10
+_CARD_LENGTH = 80
 _INTEGER_LIMIT = 2**63
 # Chips of one exposure may be calibrated apart; all else is read from the PRIMARY header first, as published.
 _CHIP_KEYWORDS = frozenset(
@@ -210,9 +211,14 @@ def table_unit(name: str, columns: Sequence[Column], n_rows: int) -> FitsUnit:
             ("EXTVER", 1, "extension version"),
         ],
     )
+    cards = [str(header.tostring(sep="", endcard=False, padding=False))]
     for number, column in enumerate(columns, start=1):
-        put(header, f"TTYPE{number}", column.name)
-        put(header, f"TFORM{number}", column.format)
+        cards += [_text_card(f"TTYPE{number}", column.name), _text_card(f"TFORM{number}", column.format)]
         if column.has_missing_integers:
-            put(header, f"TNULL{number}", MISSING_INTEGER)
-    return FitsUnit(header, rows.view(np.uint8).reshape(n_rows, rows.dtype.itemsize))
+            cards.append(f"{f'TNULL{number}':<8}= {MISSING_INTEGER:>20d}".ljust(_CARD_LENGTH))
+    return FitsUnit("".join(cards), rows.view(np.uint8).reshape(n_rows, rows.dtype.itemsize))
+
+
+def _text_card(keyword: str, text: str) -> str:
+    """A card with a short text that has no quotes."""
+    return f"{keyword:<8}= '{text:<8}'".ljust(_CARD_LENGTH)

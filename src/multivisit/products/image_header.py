@@ -1,4 +1,4 @@
-"""Headers of the images of a mosaic: SCI, WHT and CTX."""
+"""Headers of the images of a mosaic: SCI, WHT, CTX and ERR."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from multivisit.products.header import ProductDescription
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["image_header", "science_header", "weight_header"]
+__all__ = ["error_header", "image_header", "science_header", "weight_header"]
 
 _WEIGHT_KEYWORDS = ("WCSNAME", "EXPNAME", "CCDCHIP")
+_INVERSE_VARIANCE = ("(ELECTRONS/S)**-2", "inverse variance of a pixel's rate")
+_WEIGHT_UNITS = {
+    "EXP": ("UNITLESS", "weights have no units"),
+    "IVM": _INVERSE_VARIANCE,
+    "ERR": _INVERSE_VARIANCE,
+}
 _PHOTOMETRY_COMMENTS = {
     "PHOTMODE": "observation configuration of the first chip",
     "PHOTFLAM": "inverse sensitivity, erg/s/cm2/Angstrom/electron",
@@ -43,7 +49,6 @@ def science_header(product: ProductDescription) -> fits.Header:
         Complete but for CHECKSUM and DATASUM.
     """
     photometry = combined_photometry(product.chips)
-    units = "ELECTRONS/S" if product.parameters.final_units == "cps" else "ELECTRONS"
     exposures = combined_exposures(product.chips)
     header = image_header(
         product,
@@ -51,7 +56,7 @@ def science_header(product: ProductDescription) -> fits.Header:
         product.grid.shape,
         bits=-32,
         cards=[
-            ("BUNIT", units, "units of the pixels"),
+            ("BUNIT", _units(product), "units of the pixels"),
             ("EXPTIME", total_time(exposures), "[s] sum over the exposures"),
             ("NCOMBINE", len(exposures), "number of exposures combined"),
             *_member_cards(product),
@@ -77,17 +82,39 @@ def weight_header(product: ProductDescription) -> fits.Header:
     Header
         Complete but for CHECKSUM and DATASUM.
     """
+    kind = product.parameters.final_wht_type
     return image_header(
         product,
         "WHT",
         product.grid.shape,
         bits=-32,
         cards=[
-            ("BUNIT", "UNITLESS", "weights have no units"),
-            ("WHTTYPE", product.parameters.final_wht_type, "what the weights are"),
+            ("BUNIT", *_WEIGHT_UNITS[kind]),
+            ("WHTTYPE", kind, "what the weights are"),
             *(card for card in _member_cards(product) if card[0] in _WEIGHT_KEYWORDS),
         ],
     )
+
+
+def error_header(product: ProductDescription) -> fits.Header:
+    """Make the header of the ERR extension.
+
+    Parameters
+    ----------
+    product : ProductDescription
+        What the file will hold.
+
+    Returns
+    -------
+    Header
+        Complete but for CHECKSUM and DATASUM.
+    """
+    cards = [("BUNIT", _units(product), "units of the standard errors")]
+    return image_header(product, "ERR", product.grid.shape, bits=-32, cards=cards)
+
+
+def _units(product: ProductDescription) -> str:
+    return "ELECTRONS/S" if product.parameters.final_units == "cps" else "ELECTRONS"
 
 
 def _member_cards(product: ProductDescription) -> list[tuple[str, object, str]]:

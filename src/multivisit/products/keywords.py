@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from multivisit.exposures.headers import stored_value
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -197,7 +199,7 @@ def member_value(header: fits.Header, keyword: str, *, keep_blank: bool = False)
     from astropy.io.fits.verify import VerifyError
 
     try:
-        value = header.get(keyword)
+        value = stored_value(header, keyword)
     except VerifyError:
         return None
     plain = plain_value(value)
@@ -269,7 +271,9 @@ def put(header: fits.Header, keyword: str, value: object, comment: str = "") -> 
         text = repr(plain).upper()
         header.append(fits.Card.fromstring(_with_comment(f"{keyword:<8}= {text}", comment)), end=True)
         return
-    length = max(_COMMENT_COLUMN, len(str(fits.Card(keyword, plain)).rstrip()))
+    length = _COMMENT_COLUMN
+    if isinstance(plain, str):
+        length = max(length, len(str(fits.Card(keyword, plain)).rstrip()))
     room = max(0, _CARD_LENGTH - length - len(" / "))
     header.append(fits.Card(keyword, plain, _shortened(comment, room)), end=True)
 

@@ -186,7 +186,8 @@ class PreviewMaker:
 
 def _save(picture: Image, path: str | os.PathLike[str]) -> Path:
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG")
+        # Noise does not get much smaller, however hard one tries.
+        picture.save(temporary, format="PNG", compress_level=1)
     return Path(path)
 
 

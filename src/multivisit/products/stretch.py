@@ -28,6 +28,8 @@ __all__ = [
 _BLOCK_PIXELS = 1024 * 1024
 _MARGIN = 0.02
 _LARGEST_HOLE = 64
+# Pixels of a picture from which its limits are found.
+_STRETCH_SAMPLE = 250_000
 _CLIPS = 8
 _CLIP_SIGMA = 3.0
 _MAD_TO_SIGMA = 1.4826
@@ -217,6 +219,8 @@ def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:
     small = np.bincount(holes.ravel(), minlength=number + 1) <= _LARGEST_HOLE
     small[0] = False
     to_fill = small[holes]
+    if not to_fill.any():
+        return image
     filled = image.copy()
     for _ in range(_LARGEST_HOLE):
         known = np.isfinite(filled)
@@ -276,6 +280,7 @@ def find_stretch(values: NDArray[Any]) -> Stretch:
         or at 60 times the noise if that is more.
     """
     known = values[np.isfinite(values)].astype(np.float64)
+    known = known[:: max(1, known.size // _STRETCH_SAMPLE)]
     if known.size == 0:
         return Stretch(0.0, 1.0, 1.0)
     level, noise = _sky(known)

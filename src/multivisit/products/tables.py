@@ -18,7 +18,6 @@ __all__ = [
     "manifest_name",
     "trailer_name",
     "vetting_name",
-    "vetting_text",
     "write_manifest",
     "write_text",
     "write_vetting",
@@ -111,7 +110,8 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     path : path
         The file.
     names : iterable of path
-        The products, relative to the manifest's folder; absolute ones are named without folders.
+        The products. Folders are left out of their names, but for files in a sub-folder of the manifest's
+        folder that are given relative to it.
 
     Returns
     -------
@@ -123,8 +123,14 @@ def write_manifest(path: str | os.PathLike[str], names: Iterable[str | os.PathLi
     ProductError
         If it cannot be written.
     """
-    paths = [Path(name) for name in names]
-    lines = sorted({path.name if path.is_absolute() else path.as_posix() for path in paths})
+    folder = Path(path).parent
+    given = [Path(name) for name in names]
+    lines = sorted(
+        {
+            name.as_posix() if not name.is_absolute() and (folder / name).is_file() else name.name
+            for name in given
+        }
+    )
     return write_text(path, "".join(f"{line}\n" for line in lines))
 
 
@@ -174,29 +180,3 @@ def _cell(value: object) -> object:
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in value
     )
-
-
-def vetting_text(records: Sequence[VettingRecord]) -> str:
-    """Set a vetting table in plain text.
-
-    Parameters
-    ----------
-    records : sequence of VettingRecord
-        One for each exposure.
-
-    Returns
-    -------
-    str
-        A line for each exposure, in columns, then a line with their numbers.
-    """
-    if not records:
-        return "no exposures\n"
-    names = [str(_cell(record.filename)) for record in records]
-    width = max(map(len, names))
-    lines = []
-    for name, record in zip(names, records, strict=True):
-        verdict = "accepted" if record.accepted else "refused "
-        lines.append(f"{name:<{width}}  {verdict}  {_cell(record.reason)}".rstrip())
-    accepted = sum(record.accepted for record in records)
-    lines.append(f"{accepted} accepted, {len(records) - accepted} refused")
-    return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import logging
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -14,6 +15,7 @@ import numpy as np
 from multivisit.atomic import atomic_path
 from multivisit.combine.coverage import MosaicStatistics
 from multivisit.combine.records import MosaicSummary
+from multivisit.products.compress import compress_images
 from multivisit.products.direct_file import DirectFile
 from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream
 from multivisit.products.header import (
@@ -22,7 +24,7 @@ from multivisit.products.header import (
     sky_warnings,
 )
 from multivisit.products.header_table import header_table
-from multivisit.products.image_header import image_header, science_header, weight_header
+from multivisit.products.image_header import error_header, image_header, science_header, weight_header
 from multivisit.products.members import combined_chips, combined_photometry, wcs_solutions
 
 if TYPE_CHECKING:
@@ -99,12 +101,15 @@ def write_layer(
         parameters,
         mosaic.chips,
         context_planes=planes,
+        error_plane=mosaic.error is not None,
         history=history,
         s_region=s_region,
         written=written,
     )
     with writer:
         writer.write_rows(0, mosaic.science, mosaic.weight, mosaic.context)
+        if mosaic.error is not None:
+            writer.write_error(0, mosaic.error)
         return writer.finish(mosaic)
 
 
@@ -123,6 +128,12 @@ class LayerWriter:
         turns out too small or too large, the data are moved in the end.
     context_planes : int
         Number of planes of CTX; 0 for no CTX.
+    error_plane : bool
+        Whether there is an ERR extension.
+    compress : bool
+        Whether the images are tile-compressed in the end.
+    threads : int
+        Threads that compress.
 
     Raises
     ------
@@ -139,15 +150,19 @@ class LayerWriter:
         expected: Sequence[ChipRecord],
         *,
         context_planes: int = 0,
+        error_plane: bool = False,
         history: Sequence[str] = (),
         s_region: str | None = None,
         written: datetime.date | None = None,
+        compress: bool = False,
+        threads: int = 1,
     ) -> None:
         self.path = Path(folder) / layer.product_filename
         self._layer = layer
         self._grid = grid
         self._parameters = parameters
         self._planes = context_planes
+        self._error_plane = error_plane
         self._history = tuple(history)
         self._s_region = s_region
         self._written = written or datetime.datetime.now(datetime.UTC).date()
@@ -156,11 +171,14 @@ class LayerWriter:
         self._exit = contextlib.ExitStack()
         self._fits: FitsStream | None = None
         self._finished = False
+        self._compress = compress
+        self._threads = threads
 
     def __enter__(self) -> Self:
         """Make the temporary file and lay it out."""
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_path(self.path))
+            stack.push(partial(self._compress_file, temporary))
             file = stack.enter_context(DirectFile(temporary, LARGEST_PIECE))
             self._fits = FitsStream(file, self._headers(self._describe(self._expected)))
             self._exit = stack.pop_all()
@@ -176,6 +194,11 @@ class LayerWriter:
         if kind is None and not self._finished:
             self._exit.push(_raise_unfinished)
         return self._exit.__exit__(kind, error, traceback)
+
+    def _compress_file(self, temporary: Path, kind: object, error: object, traceback: object) -> None:
+        """Compress what has been written whole, before the file gets its name."""
+        if self._compress and kind is None:
+            compress_images(temporary, self._threads)
 
     def write_rows(
         self,
@@ -200,6 +223,18 @@ class LayerWriter:
         if context is not None:
             for plane, rows in enumerate(context if context.ndim > 2 else context[np.newaxis]):
                 self._open.write_rows(_CONTEXT, rows, first_row, plane)
+
+    def write_error(self, first_row: int, error: NDArray[np.float32]) -> None:
+        """Write some whole rows of ERR; each row once.
+
+        Parameters
+        ----------
+        first_row : int
+            First row, from 0.
+        error : ndarray of float32
+            Standard errors in the units of SCI, shape (rows, columns).
+        """
+        self._open.write_rows(_CONTEXT + 1 if self._planes else _CONTEXT, error, first_row)
 
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Read weights back.
@@ -262,10 +297,12 @@ class LayerWriter:
         return self._s_regions[used]
 
     def _headers(self, product: ProductDescription) -> list[fits.Header]:
-        """The headers of PRIMARY, SCI, WHT, and CTX where there is one."""
+        """The headers of PRIMARY, SCI, WHT, and of CTX and ERR where they are there."""
         images = [science_header(product), weight_header(product)]
         if self._planes:
             images.append(image_header(product, "CTX", (self._planes, *self._grid.shape), bits=32))
+        if self._error_plane:
+            images.append(error_header(product))
         return [primary_header(product, len(images) + 1), *images]
 
 
@@ -300,6 +337,8 @@ def _check_shapes(path: Path, mosaic: LayerMosaic, grid: OutputGrid) -> None:
     planes = {"SCI": mosaic.science.shape, "WHT": mosaic.weight.shape}
     if mosaic.context is not None:
         planes["CTX"] = mosaic.context.shape[-2:]
+    if mosaic.error is not None:
+        planes["ERR"] = mosaic.error.shape
     for name, shape in planes.items():
         if shape != grid.shape:
             raise ProductError(

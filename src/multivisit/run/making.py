@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from multivisit.combine.engines import context_planes
 from multivisit.combine.mosaic import combine_strips, prepare_layer
 from multivisit.errors import ProductError
+from multivisit.products.cleaned import CleanedExposures
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
@@ -73,6 +74,10 @@ class _Outputs:
         if self._preview is not None:
             self._preview.add_rows(first_row, science, weight)
 
+    def write_error(self, first_row: int, error: NDArray[np.float32]) -> None:
+        """Hand some rows of the error plane on."""
+        self._writer.write_error(first_row, error)
+
     def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
         """Read weights back from the product."""
         return self._writer.read_weight(first_row, last_row)
@@ -117,7 +122,15 @@ def make_mosaic(
     exposures = [member.exposure for member in layer.members]
     memory = None if options.memory is None else options.memory - process_memory() - _ROOM
     threads = options.threads or 1
-    prepared = prepare_layer(exposures, grid, parameters, threads=threads, memory=memory, progress=progress)
+    prepared = prepare_layer(
+        exposures,
+        grid,
+        parameters,
+        error_plane=options.error_plane,
+        threads=threads,
+        memory=memory,
+        progress=progress,
+    )
     writer = LayerWriter(
         options.output_folder,
         layer,
@@ -125,16 +138,22 @@ def make_mosaic(
         parameters,
         prepared.expected_records(),
         context_planes=context_planes(len(prepared.chips)) if parameters.context else 0,
+        error_plane=options.error_plane,
         history=history,
+        compress=options.compress,
+        threads=threads,
     )
     preview = _preview_of(prepared) if options.previews else None
-    with writer:
+    cleaned = CleanedExposures(options.output_folder, parameters.crbit)
+    with writer, cleaned:
         summary = combine_strips(
             prepared,
             parameters,
             _Outputs(writer, preview),
             threads=threads,
             memory=memory,
+            scratch_folder=options.output_folder,
+            on_tested=cleaned.take if parameters.driz_cr_corr else None,
             progress=progress,
         )
         product = writer.finish(summary)

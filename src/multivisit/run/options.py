@@ -98,17 +98,22 @@ class RunOptions:
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
+    error_plane: bool = False
+    """Add an ERR extension with the standard error of each pixel."""
+    compress: bool = False
+    """Tile-compress the products' images without loss: smaller files that take longer to write."""
+
     previews: bool = True
     """Write a PNG preview beside each product."""
+
+    phot_mode: PhotometryMode = "both"
+    """Which source catalogs are written beside each product: aperture, segment, both or none."""
 
     quality_tests: bool = False
     """Read pixels again for the quality checks that need them, and write the published quality files."""
 
     report: bool = False
     """Write the report of the output folder, one HTML page, at the end."""
-
-    phot_mode: PhotometryMode = "both"
-    """Which source catalogs are written beside each product: aperture, segment, both or none."""
 
     threads: int | None = None
     """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""

@@ -129,6 +129,6 @@ def _names(result: LayerResult) -> list[str]:
     """Names of the files of a layer that was made."""
     if result.status != "made":
         return []
-    files = (result.product, result.preview, *result.catalogs, *result.quality_files, result.trailer)
+    files = (result.product, result.preview, *result.catalogs, result.trailer, *result.quality_files)
     names = [path.name for path in files if path is not None]
     return names + [f"{path.parent.name}/{path.name}" for path in result.diagnostics]

@@ -212,10 +212,10 @@ def result_as_text(result: RunResult) -> str:
                 f"made        {layer.product.name}  ({columns} x {rows}, {_exposures(layer.n_exposures)}, "
                 f"{layer.exposure_time:g} s; {layer.seconds:.1f} s)"
             )
-            if layer.quality in ("warn", "fail"):
-                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
             if layer.catalog_problem:
                 lines.append(f"no catalogs {layer.name}: {layer.catalog_problem}")
+            if layer.quality in ("warn", "fail"):
+                lines.append(f"    quality: {layer.quality}, see {layer.name}_quality.json")
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)

@@ -90,6 +90,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     layers, vetting = _layers(vetting, options, prefix)
     grids = _Grids(vetting.custom, trim=options.trim)
     planned = with_custom_parameters([_plan_layer(layer, grids, options) for layer in layers], options)
+    planned = tuple(_with_grid_of_parameters(item) for item in planned)
     if all(item.reason_left_alone for item in planned):
         message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
         return RunPlan(options, vetting, planned, ReturnCode.NO_VIABLE_DATA, message, prefix)
@@ -260,12 +261,23 @@ def _plan_layer(layer: Layer, grids: _Grids, options: RunOptions) -> PlannedLaye
         published_conditions=options.published_conditions and mean_exposures is not None,
         mean_exposures=mean_exposures,
     )
+    if options.context:
+        parameters = parameters.replace(astrodrizzle=parameters.astrodrizzle.replace(context=True))
     reason = ""
     if not layer.has_new:
         reason = "all its exposures are OLD: they are in the mosaic already"
     elif grid is None:
         reason = "none of its exposures lies in the area"
     return PlannedLayer(layer, grid, layer_products(layer, parameters), reason)
+
+
+def _with_grid_of_parameters(item: PlannedLayer) -> PlannedLayer:
+    """Put a layer on the grid that its parameters ask for."""
+    from multivisit.plan.custom_grid import grid_for_parameters
+
+    if item.grid is None:
+        return item
+    return replace(item, grid=grid_for_parameters(item.grid, item.parameters))
 
 
 def _make_layer(

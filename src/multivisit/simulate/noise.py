@@ -68,6 +68,9 @@ class CalibratedChip:
     quality: NDArray[np.int16]
     """DQ flags."""
 
+    cosmic_rays: NDArray[np.float32]
+    """What cosmic rays left, in the detector's units; 0 where there is none."""
+
     n_cosmic_rays: int
     """Number of cosmic-ray hits, flagged or not."""
 
@@ -167,6 +170,7 @@ def expose(
         science=(electrons / divisor).astype(np.float32),
         error=(np.sqrt(np.maximum(variance, _READ_NOISE_ONLY)) / divisor).astype(np.float32),
         quality=quality,
+        cosmic_rays=(hits / divisor).astype(np.float32),
         n_cosmic_rays=n_hits,
         n_unflagged_pixels=n_unflagged,
     )

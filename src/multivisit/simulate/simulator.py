@@ -91,6 +91,7 @@ def simulate_field(
     specification: FieldSpecification,
     folder: Path,
     *,
+    cosmic_ray_truth: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SimulatedField:
     """Make the exposures of a field and the truth about them.
@@ -103,6 +104,9 @@ def simulate_field(
         What is to be made.
     folder : pathlib.Path
         Where the files go; it is made if it is not there. Files of the same names are replaced.
+    cosmic_ray_truth : bool
+        Also write, for each exposure, what cosmic rays left in its pixels: ``<rootname>_rays.fits``, with an
+        extension RAYS for each SCI, in its units.
     progress : callable, optional
         Called with a file name, the number of exposures done, and their total.
 
@@ -129,7 +133,9 @@ def simulate_field(
     for number, exposure in enumerate(planned):
         if progress is not None:
             progress(exposure.identity.filename, number, len(planned))
-        rows.append(_write_exposure(specification, scene, exposure, folder))
+        rows.append(
+            _write_exposure(specification, scene, exposure, folder, cosmic_ray_truth=cosmic_ray_truth)
+        )
         _log.info("simulated %s", exposure.identity.filename)
     filters = {(item.detector.label, item.identity.filter_name): item.detector for item in planned}
     truth = truth_table(scene, [(detector, name) for (_, name), detector in filters.items()])
@@ -154,6 +160,7 @@ def run_simulation(
     dec: float | None = None,
     seed: int | None = None,
     noiseless: bool = False,
+    cosmic_ray_truth: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SimulatedField:
     """Simulate a ready-made field, or one that a JSON file specifies.
@@ -171,6 +178,8 @@ def run_simulation(
         Another start of the random numbers.
     noiseless : bool
         Without any noise or blemish.
+    cosmic_ray_truth : bool
+        As for `simulate_field`.
     progress : callable, optional
         As for `simulate_field`.
     """
@@ -188,7 +197,12 @@ def run_simulation(
     }
     if noiseless:
         changes["noise"] = NoiseSpecification.none()
-    return simulate_field(dataclasses.replace(specification, **changes), output, progress=progress)
+    return simulate_field(
+        dataclasses.replace(specification, **changes),
+        output,
+        cosmic_ray_truth=cosmic_ray_truth,
+        progress=progress,
+    )
 
 
 def plan_exposures(specification: FieldSpecification) -> tuple[PlannedExposure, ...]:
@@ -295,7 +309,12 @@ def _windows(geometry: DetectorGeometry, item: ExposureSpecification) -> tuple[W
 
 
 def _write_exposure(
-    specification: FieldSpecification, scene: Scene, exposure: PlannedExposure, folder: Path
+    specification: FieldSpecification,
+    scene: Scene,
+    exposure: PlannedExposure,
+    folder: Path,
+    *,
+    cosmic_ray_truth: bool,
 ) -> dict[str, Any]:
     """Write one exposure; return its row of the truth about exposures."""
     from astropy.io import fits
@@ -306,6 +325,7 @@ def _write_exposure(
     geometry = detector_geometry(detector.label)
     table_hdus, first_versions = lookup_table_hdus(geometry.chips, exposure.windows)
     extensions: list[fits.ImageHDU] = []
+    rays: list[fits.ImageHDU] = []
     row = _truth_row(exposure)
     for chip, window, versions in zip(geometry.chips, exposure.windows, first_versions, strict=True):
         pixels = _simulate_chip(specification, scene, exposure, chip, window)
@@ -314,10 +334,14 @@ def _write_exposure(
         header = chip_header(identity, detector, geometry, chip, window, versions)
         _set_statistics(header, pixels)
         extensions.extend(_chip_hdus(header, exposure, chip, window, pixels))
+        rays.append(fits.ImageHDU(pixels.cosmic_rays, name="RAYS", ver=chip.extver))
     extensions.extend(table_hdus)
     primary = fits.PrimaryHDU(header=primary_header(identity, detector, geometry, len(extensions)))
     with atomic_path(folder / identity.filename) as temporary:
         fits.HDUList([primary, *extensions]).writeto(temporary, overwrite=True)
+    if cosmic_ray_truth:
+        with atomic_path(folder / f"{identity.rootname}_rays.fits") as temporary:
+            fits.HDUList([fits.PrimaryHDU(), *rays]).writeto(temporary, overwrite=True)
     return row
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from multivisit.errors import NotOfferedError
 from multivisit.plan.parameters.values import (
     ALL_BITS,
     GoodBits,
@@ -204,7 +203,18 @@ class CombinationParameters(ParameterModel):
     combine_maskpt: float = Field(default=0.3, ge=0)
     """Weight, as a fraction of the mean weight, below which a pixel is masked in the median."""
 
-    combine_type: Literal["minmed", "iminmed", "median", "imedian", "mean", "imean", "sum"] = "minmed"
+    combine_type: Literal[
+        "minmed",
+        "iminmed",
+        "median",
+        "imedian",
+        "mean",
+        "imean",
+        "average",
+        "iaverage",
+        "sum",
+        "minimum",
+    ] = "minmed"
     """How the separate images are combined; minmed takes the minimum where the median looks too high."""
 
     combine_nsigma: Pair = (4.0, 3.0)
@@ -231,7 +241,7 @@ class CombinationParameters(ParameterModel):
     blot: bool = False
     """Carry the median back onto each exposure's pixels."""
 
-    blot_interp: Literal["nearest", "linear", "poly3", "poly5", "sinc"] = "poly5"
+    blot_interp: Literal["nearest", "linear", "poly3", "poly5", "spline3", "sinc"] = "poly5"
     """Interpolation of the median."""
 
     blot_sinscl: PositiveFloat = 1.0
@@ -264,8 +274,8 @@ class CombinationParameters(ParameterModel):
     driz_combine: bool = True
     """Combine the exposures."""
 
-    final_wht_type: Literal["EXP"] = "EXP"
-    """Kind of weights: exposure time."""
+    final_wht_type: Literal["EXP", "IVM", "ERR"] = "EXP"
+    """Kind of weights: exposure time, or the inverse variance of the background or of each pixel."""
 
     final_kernel: Kernel = "square"
     """Shape of the drops by which pixels are spread."""
@@ -336,21 +346,30 @@ class CombinationParameters(ParameterModel):
     expkeyword: str = "EXPTIME"
     """Header keyword of the exposure time."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_what_is_not_offered(cls, values: Any) -> Any:
-        kind = values.get("final_wht_type") if isinstance(values, dict) else None
-        if kind in ("IVM", "ERR"):
-            raise NotOfferedError(
-                f"final_wht_type: found {kind!r}; this version weights by exposure time ('EXP') only"
-            )
-        return values
-
     @model_validator(mode="after")
     def _check_limits(self) -> CombinationParameters:
         if self.skylower is not None and self.skyupper is not None and self.skylower >= self.skyupper:
             raise ValueError(f"skylower {self.skylower}, expected less than skyupper {self.skyupper}")
         return self
+
+    @property
+    def combined_bits(self) -> int | None:
+        """Flags that combined pixels may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.final_bits)
+
+    @property
+    def sky_pixel_bits(self) -> int | None:
+        """Flags that sky pixels may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.sky_bits)
+
+    @property
+    def separate_bits(self) -> int | None:
+        """Flags that pixels of the separate images may have once resetbits are taken off; None for all."""
+        return self._without_reset(self.driz_sep_bits)
+
+    def _without_reset(self, bits: int | None) -> int | None:
+        """Give good flags, with those that are taken off beforehand among them."""
+        return None if bits is None else bits | (self.resetbits or 0)
 
     @property
     def good_bits(self) -> int:
