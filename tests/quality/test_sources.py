@@ -122,3 +122,23 @@ def test_every_check_has_a_limit_and_says_what_to_do():
         assert kind.advice.endswith(".")
         if kind.warn is not None and kind.fail is not None:
             assert (kind.warn < kind.fail) == kind.larger_is_worse
+
+
+def test_background_follows_blocks_and_leaves_bad_pixels_out():
+    rng = np.random.default_rng(11)
+    science = rng.normal(0.0, 2.0, (150, 200)).astype(np.float32)
+    science[:, 128:] += 30.0
+    good = rng.random(science.shape) > 0.2
+    science[~good] = 1e6
+    good[:64, :64] = False
+    background = measure_background(science, good)
+    assert background.level.shape == (3, 4)
+    assert not np.isfinite(background.noise[0, 0])
+    for j, i in ((1, 0), (2, 1), (0, 2), (2, 3)):
+        block = np.s_[64 * j : 64 * j + 64 : 3, 64 * i : 64 * i + 64 : 3]
+        values = science[block][good[block]]
+        if len(values) < 20:
+            continue
+        assert background.level[j, i] == pytest.approx(np.median(values), rel=1e-5)
+        spread = 1.4826 * np.median(np.abs(values - np.median(values)))
+        assert background.noise[j, i] == pytest.approx(spread, rel=1e-5)

@@ -20,6 +20,7 @@ __all__ = ["Background", "Sources", "find_sources", "measure_background", "measu
 
 _BLOCK = 64
 _STEP = 3
+_LEAST_SAMPLES = 20
 _MAD_TO_SIGMA = 1.4826
 _REACH = 3
 """Stamps have 7 x 7 pixels."""
@@ -120,25 +121,46 @@ def measure_background(science: NDArray[np.float32], good: NDArray[np.bool_]) ->
     Background
         A block without good pixels has the median level of the others and infinite noise.
     """
-    ny, nx = science.shape
-    shape = (-(-ny // _BLOCK), -(-nx // _BLOCK))
-    level = np.full(shape, np.nan, dtype=np.float32)
-    noise = np.full(shape, np.inf, dtype=np.float32)
-    for j in range(shape[0]):
-        for i in range(shape[1]):
-            block = np.s_[j * _BLOCK : (j + 1) * _BLOCK : _STEP, i * _BLOCK : (i + 1) * _BLOCK : _STEP]
-            values = science[block][good[block]]
-            if len(values) < 20:
-                continue
-            middle = np.median(values)
-            level[j, i] = middle
-            noise[j, i] = _MAD_TO_SIGMA * np.median(np.abs(values - middle))
+    values = _block_samples(science, good)
+    # Bad pixels are sorted to the end, so that the middle is that of the good ones.
+    values.sort(axis=-1)
+    number = np.isfinite(values).sum(axis=-1)
+    level = _middle(values, number)
+    with np.errstate(invalid="ignore"):
+        deviations = np.abs(values - level[..., None])
+    deviations[~np.isfinite(values)] = np.inf
+    deviations.sort(axis=-1)
+    noise = np.float32(_MAD_TO_SIGMA) * _middle(deviations, number)
+    few = number < _LEAST_SAMPLES
+    level[few], noise[few] = np.nan, np.inf
     known = np.isfinite(level)
     level[~known] = np.median(level[known]) if known.any() else 0.0
     typical = float(np.median(noise[known])) if known.any() else np.inf
     # A block full of equal values (no noise at all) must not make every pixel a source.
     np.maximum(noise, np.float32(0.1 * typical), out=noise)
     return Background(level, noise)
+
+
+def _block_samples(science: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Give every third pixel of every third row of each block, infinity for bad ones and beyond the edges."""
+    ny, nx = science.shape
+    rows, columns = (
+        (np.arange(-(-n // _BLOCK))[:, None] * _BLOCK + np.arange(0, _BLOCK, _STEP)).reshape(-1)
+        for n in (ny, nx)
+    )
+    inside = np.ix_(np.minimum(rows, ny - 1), np.minimum(columns, nx - 1))
+    known = good[inside] & (rows < ny)[:, None] & (columns < nx)
+    samples = np.where(known, science[inside], np.float32(np.inf))
+    per_side = -(-_BLOCK // _STEP)
+    blocks = samples.reshape(len(rows) // per_side, per_side, len(columns) // per_side, per_side)
+    return np.ascontiguousarray(blocks.swapaxes(1, 2)).reshape(blocks.shape[0], blocks.shape[2], -1)
+
+
+def _middle(values: NDArray[np.float32], number: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Give the median of the first so many of sorted values."""
+    low, high = np.maximum(number - 1, 0) // 2, np.minimum(number // 2, values.shape[-1] - 1)
+    ends = (np.take_along_axis(values, k[..., None], axis=-1)[..., 0] for k in (low, high))
+    return np.asarray(sum(np.float32(0.5) * end for end in ends), dtype=np.float32)
 
 
 def find_sources(

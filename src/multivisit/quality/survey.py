@@ -269,13 +269,19 @@ def _look(facts: LayerFacts, chip: Chip, pixel_map: PixelMap, spacing: float) ->
         there=PixelSet.of(_grown(there)),
         bright=_positions(pixel_map, _evenly(bright, _MOST_SAMPLED), chip.shape[1]),
         n_bright=len(bright),
-        lattice=_positions(pixel_map, np.flatnonzero(good)[:: _lattice_step(good)], chip.shape[1]),
+        lattice=_positions(pixel_map, _lattice(good), chip.shape[1]),
         lattice_weight=float(_lattice_step(good)),
     )
 
 
+def _lattice(good: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Give the good ones of an even sample of pixels."""
+    sample = np.arange(0, good.size, _lattice_step(good), dtype=np.intp)
+    return sample[good.reshape(-1)[sample]]
+
+
 def _lattice_step(good: NDArray[np.bool_]) -> int:
-    """Every how many good pixels one is taken: an odd number, so that columns do not repeat."""
+    """Every how many pixels one is taken: an odd number, so that columns do not repeat."""
     return max(_LATTICE, good.size // 4000 | 1)
 
 
