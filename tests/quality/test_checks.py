@@ -40,9 +40,9 @@ def made_layer(files: tuple[Path, ...], folder: Path, **parameters: object):
     )
     (item,) = plan_run(options).layers
     combination = item.parameters.replace(**parameters)
-    item = dataclasses.replace(
-        item, parameter_set=item.parameter_set.model_copy(update={"astrodrizzle": combination})
-    )
+    changed = item.parameter_set.model_copy(update={"astrodrizzle": combination})
+    own = dataclasses.replace(item.products[0], parameters=changed)
+    item = dataclasses.replace(item, products=(own, *item.products[1:]))
     made = make_mosaic(item.layer, item.grid, item.parameters, options, lambda *_: None)
     return options, item, made
 
