@@ -179,7 +179,15 @@ def test_quality_tests_are_switched_on_by_option_and_by_environment(
 ):
     exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
     code, out, _ = mvm(
-        "run", *exposures, "-o", tmp_path / "one", "--quality-tests", "--no-previews", "--json"
+        "run",
+        *exposures,
+        "-o",
+        tmp_path / "one",
+        "--quality-tests",
+        "--no-previews",
+        "--json",
+        "--catalogs",
+        "none",
     )
     assert code == 0
     (layer,) = json.loads(out)["layers"]
@@ -187,14 +195,14 @@ def test_quality_tests_are_switched_on_by_option_and_by_environment(
     names = {Path(name).name.removeprefix(layer["name"]) for name in layer["quality_files"]}
     assert {"_quality.json", "_mvm_wcsname.json"} <= names
     monkeypatch.setenv("MVM_QUALITY_TESTING", "on")
-    assert mvm("run", *exposures, "-o", tmp_path / "two", "--no-previews")[0] == 0
+    assert mvm("run", *exposures, "-o", tmp_path / "two", "--no-previews", "--catalogs", "none")[0] == 0
     assert list((tmp_path / "two").glob("*_mvm_wcsname.json"))
 
 
 def test_the_report_of_a_folder_is_written_by_run_and_by_report(mvm, tiny_exposures, tmp_path):
     exposures = [path for path in tiny_exposures if path.name.startswith("jsim")]
     folder = tmp_path / "out"
-    code, out, _ = mvm("run", *exposures, "-o", folder, "--report")
+    code, out, _ = mvm("run", *exposures, "-o", folder, "--report", "--catalogs", "none")
     assert code == 0
     assert "report.html" in out
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")

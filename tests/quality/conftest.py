@@ -67,5 +67,10 @@ def spoiled(star_exposures: tuple[Path, ...], tmp_path: Path) -> Callable[..., t
 def good_run(star_exposures: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a run over the good exposures, with quality tests."""
     folder = tmp_path_factory.mktemp("good")
-    assert run(RunOptions(inputs=star_exposures, output_folder=folder, quality_tests=True)).return_code == 0
+    assert (
+        run(
+            RunOptions(phot_mode="none", inputs=star_exposures, output_folder=folder, quality_tests=True)
+        ).return_code
+        == 0
+    )
     return folder

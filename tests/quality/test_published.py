@@ -57,7 +57,7 @@ def test_the_environment_variable_switches_the_published_files_on(star_exposures
     for value, expected in (("on", True), ("off", False)):
         monkeypatch.setenv("MVM_QUALITY_TESTING", value)
         folder = tmp_path / value
-        assert run_mvm_processing(str(poller), output_folder=folder) == 0
+        assert run_mvm_processing(str(poller), phot_mode="none", output_folder=folder) == 0
         assert (folder / f"{BASE}_mvm_wcsname.json").exists() == expected
         assert (folder / f"{BASE}_mvm_overlap_crossmatch.json").exists() == expected
         listed = (folder / f"{CELL}_manifest.txt").read_text().split()
