@@ -204,10 +204,10 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_parameter_without_use_that_is_changed_gives_one_warning() -> None:
-    changes = {(name, "parameters", "astrodrizzle", "final_ra"): 180.0 for name in (WFC, IR)}
+    changes = {(name, "parameters", "astrodrizzle", "driz_sep_ra"): 180.0 for name in (WFC, IR)}
     warnings = customized(changed_file(changes), products(), "mvm").warnings
-    (warning,) = [text for text in warnings if "astrodrizzle/final_ra" in text]
-    assert NOT_USED["astrodrizzle/final_ra"] in warning
+    (warning,) = [text for text in warnings if "astrodrizzle/driz_sep_ra" in text]
+    assert NOT_USED["astrodrizzle/driz_sep_ra"] in warning
     assert WFC in warning
     assert IR in warning
 

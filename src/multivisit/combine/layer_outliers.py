@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["chip_read_noise", "rejection_chips", "rejection_rule", "separate_grid"]
 
-_STEPS = ("driz_separate", "median", "blot")
-
-
 def rejection_rule(parameters: CombinationParameters) -> RejectionRule | None:
     """Tell how outliers are to be found.
 
@@ -47,7 +44,12 @@ def rejection_rule(parameters: CombinationParameters) -> RejectionRule | None:
     """
     if not parameters.driz_cr:
         return None
-    off = [name for name in _STEPS if not getattr(parameters, name)]
+    steps = {
+        "driz_separate": parameters.driz_separate,
+        "median": parameters.median,
+        "blot": parameters.blot,
+    }
+    off = [name for name, is_on in steps.items() if not is_on]
     if off:
         raise ParameterError(
             f"driz_cr: found true, with {' and '.join(off)} off; cosmic rays are found in exposures drizzled "
