@@ -245,11 +245,12 @@ INLINE int NAME(align_boxes)(Workspace *ws, int axis)
         const NAME(Flags) offset = (box - low) & ~none;
         beyond |= offset;
         *(NAME(Flags) *)&ws->offset[axis][k * LANES] = -offset;
-        ws->lowest[axis][k] = low[0];
+        *(NAME(Flags) *)&ws->lowest[axis][k * LANES] = low;
     }
+    *(NAME(Flags) *)ws->beyond = beyond;
     int32_t all = 0;
     for (int l = 0; l < LANES; l++)
-        all |= beyond[l];
+        all |= ws->beyond[l];
     return all <= 1;
 }
 
@@ -318,7 +319,7 @@ INLINE void NAME(add_boxes)(const Job *job, const int side)
     NAME(shares)(ws, side);
     const int aligned = NAME(align_boxes)(ws, 0) & NAME(align_boxes)(ws, 1);
     for (int place = 0; place < BLOCK; place += LANES) {
-        const int32_t column = ws->lowest[0][place / LANES], row = ws->lowest[1][place / LANES];
+        const int32_t column = ws->lowest[0][place], row = ws->lowest[1][place];
         if (column == INT32_MAX)
             continue;
         if (!(aligned || NAME(is_aligned)(ws, place)) || column < 0 || row < 0 || column + side >= tile->columns
@@ -433,7 +434,7 @@ static __attribute__((noinline)) void NAME(add_tile)(const Job *job)
         for (ptrdiff_t c = tile->first[r] / RUN * RUN; c < tile->last[r]; c += RUN) {
             const ptrdiff_t cell = r * tile->stride + c;
             float *run = tile->sums + cell * 2 * LANES;
-            float sums[LANES][2 * RUN] __attribute__((aligned(64)));
+            float (*sums)[2 * RUN] = job->workspace->run;
             NAME(transpose_run)(run, sums);
             for (int l = 0; l < LANES; l++) {
                 const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
