@@ -34,7 +34,7 @@
 #define SMALLEST_SHARE 1e-6f
 
 /* Largest output coordinate, so that positions and their differences fit into 32 bits. */
-#define LARGEST_POSITION 536870912.0
+#define LARGEST_POSITION 268435456.0
 
 typedef enum { KERNEL_SQUARE, KERNEL_POINT, KERNEL_TURBO } KernelShape;
 
