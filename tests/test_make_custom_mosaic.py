@@ -93,7 +93,8 @@ def test_perform_makes_one_mosaic_of_all_exposures(tiny_exposures, tmp_path, cap
     expected = {f"{PREFIX}_manifest.txt", f"{PREFIX}_vetting.ecsv", f"{PREFIX}_trl.txt"}
     for base, suffix in bases.items():
         expected |= {f"{base}_{suffix}.fits", f"{base}_{suffix}.png", f"{base}_trl.txt"}
-        expected |= {f"{base}_{kind}-cat.ecsv" for kind in ("point", "segment")} | {f"{base}_quality.json"}
+        expected |= {f"{base}_{kind}-cat.ecsv" for kind in ("point", "segment")}
+        expected.add(f"{base}_quality.json")
     assert {path.name for path in tmp_path.iterdir()} == expected
     listed = set((tmp_path / f"{PREFIX}_manifest.txt").read_text().split())
     assert listed == {name for base in bases for name in expected if name.startswith(f"{base}_")}
@@ -126,7 +127,7 @@ def test_a_text_file_names_the_exposures_and_the_prefix_is_the_users(tiny_exposu
         *(
             f"mine_wfc3_ir_f160w_{label}_{end}"
             for label in ("all", "coarse-all")
-            for end in ("trl.txt", "quality.json", "point-cat.ecsv", "segment-cat.ecsv")
+            for end in ("trl.txt", "point-cat.ecsv", "segment-cat.ecsv", "quality.json")
         ),
         *(f"mine_{end}" for end in ("manifest.txt", "vetting.ecsv", "trl.txt")),
     }

@@ -28,7 +28,7 @@ def checks_of(folder: Path) -> dict:
 
 
 def check_run(files: tuple[Path, ...], folder: Path, *, tests: bool = True) -> dict:
-    run(RunOptions(phot_mode="none", inputs=files, output_folder=folder, quality_tests=tests, previews=False))
+    run(RunOptions(inputs=files, output_folder=folder, quality_tests=tests, previews=False))
     return checks_of(folder)
 
 
@@ -36,15 +36,13 @@ def made_layer(files: tuple[Path, ...], folder: Path, **parameters: object):
     """Make the one layer with other parameters than the default ones."""
     folder.mkdir()
     options = with_resources(
-        RunOptions(phot_mode="none", inputs=files, output_folder=folder, previews=False, quality_tests=True)
+        RunOptions(inputs=files, output_folder=folder, previews=False, quality_tests=True)
     )
     (item,) = plan_run(options).layers
     combination = item.parameters.replace(**parameters)
-    own = item.products[0]
-    changed = own.parameters.model_copy(update={"astrodrizzle": combination})
-    item = dataclasses.replace(
-        item, products=(dataclasses.replace(own, parameters=changed), *item.products[1:])
-    )
+    changed = item.parameter_set.model_copy(update={"astrodrizzle": combination})
+    own = dataclasses.replace(item.products[0], parameters=changed)
+    item = dataclasses.replace(item, products=(own, *item.products[1:]))
     made = make_mosaic(item.layer, item.grid, item.parameters, options, lambda *_: None)
     return options, item, made
 
@@ -210,11 +208,7 @@ def test_unflagged_cosmic_rays_are_counted(spoiled, tmp_path):
 
 def test_a_check_that_breaks_takes_no_mosaic_away(star_exposures, tmp_path, monkeypatch):
     monkeypatch.setattr("multivisit.quality.layer.basic_checks", lambda facts: 1 / 0)
-    result = run(
-        RunOptions(
-            phot_mode="none", inputs=star_exposures[:1], output_folder=tmp_path / "out", previews=False
-        )
-    )
+    result = run(RunOptions(inputs=star_exposures[:1], output_folder=tmp_path / "out", previews=False))
     assert result.return_code == 0
     assert result.layers[0].quality == "not run"
     assert "ZeroDivisionError" in (result.layers[0].trailer).read_text()
@@ -223,12 +217,7 @@ def test_a_check_that_breaks_takes_no_mosaic_away(star_exposures, tmp_path, monk
 def test_results_do_not_depend_on_threads(star_exposures, good_run, tmp_path):
     run(
         RunOptions(
-            phot_mode="none",
-            inputs=star_exposures,
-            output_folder=tmp_path,
-            quality_tests=True,
-            previews=False,
-            threads=1,
+            inputs=star_exposures, output_folder=tmp_path, quality_tests=True, previews=False, threads=1
         )
     )
     assert checks_of(tmp_path) == checks_of(good_run)

@@ -34,7 +34,7 @@
 #define SMALLEST_SHARE 1e-6f
 
 /* Largest output coordinate, so that positions and their differences fit into 32 bits. */
-#define LARGEST_POSITION 536870912.0
+#define LARGEST_POSITION 268435456.0
 
 typedef enum { KERNEL_SQUARE, KERNEL_POINT, KERNEL_TURBO } KernelShape;
 
@@ -123,13 +123,15 @@ typedef struct {
     float corner[2][3][BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0 */
     float line[2][BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
     int32_t box[2][BLOCK]; /* [axis]: first output pixel of the box, in the grid */
-    int32_t lowest[2][BLOCK]; /* [axis], by vector: first output pixel of its lowest box, in the tile */
+    int32_t lowest[2][BLOCK]; /* [axis]: first output pixel of the lowest box of the vector, in the tile */
     int32_t offset[2][BLOCK]; /* [axis]: minus how far beyond that the pixel's box is */
+    int32_t beyond[MOST_LANES];
     float share[LARGEST_BOX * LARGEST_BOX][BLOCK]; /* of the drop in each output pixel of the box */
     /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
      * weight^2 x variance, flags. */
     float value[BLOCK], weight[BLOCK], variance[BLOCK];
     int32_t quality[BLOCK];
+    float run[MOST_LANES][2 * RUN]; /* of a tile, by lane: sums of output pixels as in the window */
 } Workspace;
 
 /* One call: all that stays the same while a chip is added to a window. */

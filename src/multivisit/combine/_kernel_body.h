@@ -242,14 +242,15 @@ INLINE int NAME(align_boxes)(Workspace *ws, int axis)
         low = SMALLER(low, ROTATED_4(low));
         low = SMALLER(low, ROTATED_2(low));
         low = SMALLER(low, ROTATED_1(low));
-        const NAME(Flags) offset = (box - low) & ~none;
+        const NAME(Flags) offset = (box & ~none) - (low & ~none);
         beyond |= offset;
         *(NAME(Flags) *)&ws->offset[axis][k * LANES] = -offset;
-        ws->lowest[axis][k] = low[0];
+        *(NAME(Flags) *)&ws->lowest[axis][k * LANES] = low;
     }
+    *(NAME(Flags) *)ws->beyond = beyond;
     int32_t all = 0;
     for (int l = 0; l < LANES; l++)
-        all |= beyond[l];
+        all |= ws->beyond[l];
     return all <= 1;
 }
 
@@ -318,7 +319,7 @@ INLINE void NAME(add_boxes)(const Job *job, const int side)
     NAME(shares)(ws, side);
     const int aligned = NAME(align_boxes)(ws, 0) & NAME(align_boxes)(ws, 1);
     for (int place = 0; place < BLOCK; place += LANES) {
-        const int32_t column = ws->lowest[0][place / LANES], row = ws->lowest[1][place / LANES];
+        const int32_t column = ws->lowest[0][place], row = ws->lowest[1][place];
         if (column == INT32_MAX)
             continue;
         if (!(aligned || NAME(is_aligned)(ws, place)) || column < 0 || row < 0 || column + side >= tile->columns
@@ -342,27 +343,28 @@ INLINE void NAME(add_boxes)(const Job *job, const int side)
 
 /* Transpose a run of a tile: numbers [output pixel][2][lane] become [lane][output pixel][2].
  *
- * Blocks of 4 x 4 numbers first, then what the quarters (halves) of the vectors hold.
+ * Blocks of 4 x 4 numbers first, in place, then what the quarters (halves) of the vectors hold.  Not in an array
+ * of vectors on the stack: compilers do not align those for the address sanitizer.
  */
-INLINE void NAME(transpose_run)(const float *run, float sums[LANES][2 * RUN])
+INLINE void NAME(transpose_run)(float *run, float sums[LANES][2 * RUN])
 {
-    NAME(Vector) block[4][4]; /* [four rows of the run][lane modulo 4] */
     UNROLL
     for (int g = 0; g < 4; g++) {
-        const NAME(Vector) *row = (const NAME(Vector) *)(run + 4 * g * LANES);
+        NAME(Vector) *row = (NAME(Vector) *)(run + 4 * g * LANES);
         const NAME(Vector) low01 = LOW_PAIRS(row[0], row[1]), high01 = HIGH_PAIRS(row[0], row[1]);
         const NAME(Vector) low23 = LOW_PAIRS(row[2], row[3]), high23 = HIGH_PAIRS(row[2], row[3]);
-        block[g][0] = LOW_HALVES(low01, low23);
-        block[g][1] = HIGH_HALVES(low01, low23);
-        block[g][2] = LOW_HALVES(high01, high23);
-        block[g][3] = HIGH_HALVES(high01, high23);
+        row[0] = LOW_HALVES(low01, low23);
+        row[1] = HIGH_HALVES(low01, low23);
+        row[2] = LOW_HALVES(high01, high23);
+        row[3] = HIGH_HALVES(high01, high23);
     }
     UNROLL
     for (int l = 0; l < 4; l++) {
-        const NAME(Vector) left01 = LEFT_QUARTERS(block[0][l], block[1][l]);
-        const NAME(Vector) right01 = RIGHT_QUARTERS(block[0][l], block[1][l]);
-        const NAME(Vector) left23 = LEFT_QUARTERS(block[2][l], block[3][l]);
-        const NAME(Vector) right23 = RIGHT_QUARTERS(block[2][l], block[3][l]);
+        const NAME(Vector) *row = (const NAME(Vector) *)(run + l * LANES);
+        const NAME(Vector) left01 = LEFT_QUARTERS(row[0], row[4]);
+        const NAME(Vector) right01 = RIGHT_QUARTERS(row[0], row[4]);
+        const NAME(Vector) left23 = LEFT_QUARTERS(row[8], row[12]);
+        const NAME(Vector) right23 = RIGHT_QUARTERS(row[8], row[12]);
 #if LANES == 16
         *(NAME(Vector) *)sums[l] = EVEN_QUARTERS(left01, left23);
         *(NAME(Vector) *)sums[4 + l] = ODD_QUARTERS(left01, left23);
@@ -433,7 +435,7 @@ static __attribute__((noinline)) void NAME(add_tile)(const Job *job)
         for (ptrdiff_t c = tile->first[r] / RUN * RUN; c < tile->last[r]; c += RUN) {
             const ptrdiff_t cell = r * tile->stride + c;
             float *run = tile->sums + cell * 2 * LANES;
-            float sums[LANES][2 * RUN] __attribute__((aligned(64)));
+            float (*sums)[2 * RUN] = job->workspace->run;
             NAME(transpose_run)(run, sums);
             for (int l = 0; l < LANES; l++) {
                 const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;

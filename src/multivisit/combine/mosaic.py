@@ -74,6 +74,12 @@ class PreparedLayer:
     error_plane: bool = False
     """Whether an error plane is to be made."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the static masks and the chips take that have been kept."""
+        masks = 0 if self.static_masks is None else self.static_masks.nbytes
+        return masks + (0 if self.surveyed is None else self.surveyed.nbytes)
+
     def expected_records(self) -> tuple[ChipRecord, ...]:
         """Give the records as far as they are known before combination.
 

@@ -61,6 +61,12 @@ class SurveyedChips:
         with self._lock:
             return sorted(self._chips)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        with self._lock:
+            return sum(chip.nbytes for chip in self._chips.values())
+
     def keep(self, number: int, raw: RawChip) -> None:
         """Keep a chip if there is room for it.
 

@@ -291,6 +291,11 @@ class StaticMasks:
                 known |= low
         return low
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the masks take."""
+        return sum(mask.nbytes for mask in self._low.values())
+
     def mask(self, signature: Hashable) -> NDArray[np.bool_] | None:
         """Give the mask of a signature.
 

@@ -15,7 +15,7 @@ from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
 from multivisit.run.diagnostics import write_diagnostics
-from multivisit.run.resources import process_memory
+from multivisit.run.resources import memory_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,7 +120,7 @@ def make_mosaic(
         The mosaic cannot be combined, not within the memory, or not be written; nothing is left then.
     """
     exposures = [member.exposure for member in layer.members]
-    memory = None if options.memory is None else options.memory - process_memory() - _ROOM
+    memory = memory_left(options.memory, _ROOM)
     threads = options.threads or 1
     prepared = prepare_layer(
         exposures,
@@ -131,6 +131,9 @@ def make_mosaic(
         memory=memory,
         progress=progress,
     )
+    if (left := memory_left(options.memory, _ROOM)) is not None:
+        # The survey has left more behind than what is of use now.
+        memory = left + prepared.nbytes
     writer = LayerWriter(
         options.output_folder,
         layer,

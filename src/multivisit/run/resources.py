@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 from dataclasses import replace
@@ -17,6 +20,7 @@ __all__ = [
     "LEAST_MEMORY",
     "available_memory",
     "default_threads",
+    "memory_left",
     "parse_memory",
     "process_memory",
     "with_resources",
@@ -130,6 +134,33 @@ def available_memory() -> int | None:
         cached = _field(_CGROUP / "memory.stat", "inactive_file") or 0
         found.append(max(0, limit - used + cached))
     return min((n for n in found if n is not None), default=None)
+
+
+def memory_left(memory: int | None, room: int) -> int | None:
+    """Give the part of a budget that is left for pixels.
+
+    The C library keeps freed memory for itself. It is asked to give that back where little is left: to take
+    it anew costs time.
+
+    Parameters
+    ----------
+    memory : int or None
+        Bytes that the process may take; None for no limit.
+    room : int
+        Bytes that something else will need.
+
+    Returns
+    -------
+    int or None
+        Bytes, which may be negative; None for no limit.
+    """
+    if memory is None:
+        return None
+    if memory - process_memory() < memory // 2:
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+    return memory - process_memory() - room
 
 
 def process_memory() -> int:
