@@ -145,7 +145,9 @@ def test_what_cannot_be_done_is_said_in_words(mvm, tiny_exposures, arguments, wo
 
 
 def test_an_interruption_is_quick_and_leaves_nothing_half_written(tiny_exposures, tmp_path):
-    program = "from multivisit.cli import main; main()"
+    # Whoever starts the tests in the background hands on that SIGINT is ignored.
+    handled = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{handled}; from multivisit.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, "simulate", "eighteen", "-o", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
