@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["chip_read_noise", "rejection_chips", "rejection_rule", "separate_grid"]
 
+
 def rejection_rule(parameters: CombinationParameters) -> RejectionRule | None:
     """Tell how outliers are to be found.
 
