@@ -265,8 +265,13 @@ def _headers(path: Path, extension: str | None) -> Iterator[tuple[str, fits.Head
     """Go through the headers of a FITS file or the one of a text file."""
     from astropy.io import fits
 
-    with path.open("rb") as stream:
-        start = stream.read(_FITS_BLOCK)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_FITS_BLOCK)
+    except OSError as error:
+        raise ParameterError(
+            f"{path}: cannot be read: {error.strerror}; expected a file with a WCS. Check its permissions"
+        ) from error
     # A FITS header has no line breaks; a compressed file may have any bytes.
     is_fits = start.startswith(b"SIMPLE  =") and b"\n" not in start
     if not is_fits and not start.startswith(_GZIP):
