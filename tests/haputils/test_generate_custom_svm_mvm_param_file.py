@@ -97,6 +97,15 @@ def test_what_cannot_be_done_is_an_error(visit: str, tmp_path: Path) -> None:
         make_svm_input_file([str(output)], output_custom_pars_file=str(tmp_path / "other.json"))
 
 
+def test_the_poller_file_is_not_written_over(visit: str, tmp_path: Path) -> None:
+    poller = tmp_path / "poller.csv"
+    poller.write_bytes(Path(visit).read_bytes())
+    before = poller.read_bytes()
+    with pytest.raises(ParameterError, match=r"poller\.csv: the parameter file would replace the input"):
+        make_svm_input_file(str(poller), output_custom_pars_file=str(poller), clobber=True)
+    assert poller.read_bytes() == before
+
+
 def test_the_program_makes_a_file(visit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "custom.json"
     assert main([visit, "-o", str(output), "-p", "svm", "-l", "error"]) == 0

@@ -123,6 +123,20 @@ def test_region_files_without_an_area_on_the_sky_are_refused(tmp_path, text, wor
         outlines_of_regions(path)
 
 
+def test_a_file_that_is_no_region_file_is_told_in_words(tmp_path):
+    path = tmp_path / "broken.reg"
+    path.write_bytes(b"\x9c\xff\x00" * 100)
+    with pytest.raises(ParameterError, match=r"broken\.reg: found bytes that are no text, expected a DS9"):
+        outlines_of_regions(path)
+    path.write_text("fk5;circle(180.0")
+    with pytest.raises(ParameterError, match=r"broken\.reg: cannot be read .* save it anew"):
+        outlines_of_regions(path)
+    with pytest.raises(MissingFileError, match="is a folder"):
+        outlines_of_regions(tmp_path)
+    with pytest.raises(MissingFileError, match="is a folder"):
+        grid_of_header(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(MissingFileError, match=r"none\.reg"):
         outlines_of_regions(tmp_path / "none.reg")

@@ -461,7 +461,7 @@ def test_no_exposure_is_ever_replaced(tmp_path: Path, hubble_file: MakeFile, out
     other = hubble_file("other.fits")
     (tmp_path / "other.gz").write_bytes(gzip.compress(other.read_bytes()))
     before = (tmp_path / output).read_bytes()
-    with pytest.raises(ParameterError, match=r"the poller file would replace (the exposure|a FITS file)"):
+    with pytest.raises(ParameterError, match=r"the poller file would replace (the input|a FITS file)"):
         generate_poller_file(["jbl70rtvq"], "svm", tmp_path / output, folder=tmp_path)
     assert (tmp_path / output).read_bytes() == before
     with pytest.raises(ParameterError, match=r"would replace"):

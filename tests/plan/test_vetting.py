@@ -179,6 +179,24 @@ def test_an_unreadable_file_is_refused_and_the_others_go_on(
     assert len(vetting.accepted) == 1
 
 
+def test_a_file_that_may_not_be_read_is_refused_and_the_others_go_on(
+    hubble_file: MakeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, good = hubble_file("j8bt07oyq_flc.fits"), hubble_file("j8bt07ozq_flc.fits")
+    open_file = Path.open
+
+    def refuse(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == locked.name:
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    vetting = vet_exposures([locked, good])
+    assert [record.accepted for record in vetting.records] == [False, True]
+    assert vetting.records[0].is_broken
+    assert "may not be read (permission denied)" in vetting.records[0].reason
+
+
 def test_an_idcscale_that_cannot_be_is_left_aside_with_a_remark(hubble_file: MakeFile) -> None:
     vetting = vet_exposures([hubble_file(science={"IDCSCALE": 1e300})])
     record = only_record(vetting)

@@ -109,6 +109,25 @@ def test_the_file_that_is_read_is_not_written(files, plain, tmp_path):
         plan_run(options)
 
 
+@pytest.mark.parametrize("victim", ["poller.csv", "exposure_flc.fits"])
+def test_no_input_is_written_over(files, tmp_path, victim):
+    exposure = tmp_path / "exposure_flc.fits"
+    exposure.write_bytes(files[0].read_bytes())
+    poller = tmp_path / "poller.csv"
+    poller.write_text(f"{exposure}\n{files[1]}\n")
+    before = (tmp_path / victim).read_bytes()
+    for inputs in (poller, (exposure, files[1])):
+        if inputs != poller and victim == "poller.csv":
+            continue
+        options = RunOptions(
+            inputs=inputs, output_folder=tmp_path / "out", written_parameters=tmp_path / victim
+        )
+        with pytest.raises(ParameterError, match=rf"{victim}: the parameter file .* would replace"):
+            run(options)
+    assert (tmp_path / victim).read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
 def test_planned_layers_have_all_four_groups(files, plain):
     content = json.loads((plain / "custom.json").read_text())
     content[WFC]["parameters"]["catalog generation"]["nsigma"] = 9.0

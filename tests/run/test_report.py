@@ -51,3 +51,10 @@ def test_the_same_refusal_in_several_sky_cells_is_told_once(real_data, tmp_path)
     for text in (plan_text, result_text):
         assert text.count(f"refused     {files[0]}") == 1
     assert len(plan_run(options).vetting.refused) == 8
+
+
+def test_a_broken_file_is_named_once(tmp_path):
+    empty = tmp_path / "empty_flt.fits"
+    empty.touch()
+    text = result_as_text(run(RunOptions(inputs=(empty,), output_folder=tmp_path / "out")))
+    assert text.splitlines()[0].startswith(f"refused     {empty}: is empty (0 bytes)")

@@ -15,7 +15,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(
-        help="Exposure files (FLT, FLC or C0M, plain or .gz), or one poller file.", show_default=False
+        help="Exposure files (FLT, FLC or C0M, plain or .gz), or one poller file.",
+        show_default=False,
+        # One that may not be read is refused like any other broken exposure, and the rest are combined.
+        readable=False,
     ),
 ]
 FolderOption = Annotated[

@@ -428,7 +428,8 @@ def combine_strips(
         n_exposures = len({item.exposure_number for item in layer.chips})
         raise CombineError(
             f"{layer.grid.sky_cell_id}: none of the {n_exposures} exposures has a good pixel in the output "
-            f"grid (good DQ bits: {parameters.final_bits}); expected at least one. Check their DQ extensions."
+            f"grid (good DQ bits: {parameters.final_bits}); expected at least one. Check their "
+            "SCI extensions for values that are not finite, and their DQ extensions for flags."
         )
     records = tuple(
         replace(record, n_used=n_used[number], n_good_pixels=n_good, n_static=n_static, n_rejected=n_rejected)

@@ -56,7 +56,7 @@ def make_svm_input_file(
     Raises
     ------
     ParameterError
-        The pipeline is neither, or the file is there already.
+        The pipeline is neither, or the file is there already, or is the input or a FITS file.
     PollerError, MissingFileError, NoViableDataError
         The poller file or an exposure cannot be used, or none may be combined.
     ProductError
@@ -64,6 +64,7 @@ def make_svm_input_file(
     """
     from multivisit.errors import ParameterError
     from multivisit.haputils.poller_utils import own_log_level
+    from multivisit.plan.exposure_files import refuse_to_replace
     from multivisit.plan.parameter_products import default_products
     from multivisit.plan.parameters import PIPELINES
     from multivisit.plan.parameters.custom_file import write_custom_file
@@ -76,6 +77,8 @@ def make_svm_input_file(
         output = Path(output_custom_pars_file)
         if output.exists() and not clobber:
             raise ParameterError(f"{output} is there already: give another name, or clobber it (-c)")
+        given = [input_filename] if isinstance(input_filename, (str, os.PathLike)) else input_filename
+        refuse_to_replace(output, "the parameter file", given)
         rows: Sequence[PollerRow]
         if isinstance(input_filename, (str, os.PathLike)):
             rows = read_poller(input_filename)

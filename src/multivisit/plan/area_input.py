@@ -152,7 +152,8 @@ def outlines_of_regions(path: str | os.PathLike[str]) -> tuple[Outline, ...]:
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingFileError(f"{path}: there is no such region file")
+        found = "is a folder, expected a DS9 region file" if path.is_dir() else "there is no such region file"
+        raise MissingFileError(f"{path}: {found}")
     try:
         from regions import PixelRegion, Regions
     except ImportError:
@@ -162,8 +163,15 @@ def outlines_of_regions(path: str | os.PathLike[str]) -> tuple[Outline, ...]:
         ) from None
     try:
         shapes = Regions.read(path, format="ds9")
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f"{path}: found bytes that are no text, expected a DS9 region file such as DS9 saves"
+        ) from error
     except Exception as error:
-        raise ParameterError(f"{path}: cannot be read as a DS9 region file: {error}") from error
+        raise ParameterError(
+            f"{path}: cannot be read as a DS9 region file ({error}). Expected lines such as "
+            f'icrs; circle(180.25, 26.22, 20"); load the file into DS9 and save it anew'
+        ) from error
     outlines: list[Outline] = []
     others: list[str] = []
     for number, shape in enumerate(shapes, 1):
@@ -237,7 +245,10 @@ def grid_of_header(source: str | os.PathLike[str]) -> OutputGrid:
     match = None if Path(text).is_file() else _EXTENSION.fullmatch(text)
     path, extension = (Path(match[1]), match[2]) if match else (Path(text), None)
     if not path.is_file():
-        raise MissingFileError(f"{path}: there is no such file with a WCS")
+        found = (
+            "is a folder, expected a file with a WCS" if path.is_dir() else "there is no such file with a WCS"
+        )
+        raise MissingFileError(f"{path}: {found}")
     problems = []
     for name, header in _headers(path, extension):
         if not (header.get("NAXIS1") and header.get("NAXIS2") and "CTYPE1" in header):
@@ -254,8 +265,13 @@ def _headers(path: Path, extension: str | None) -> Iterator[tuple[str, fits.Head
     """Go through the headers of a FITS file or the one of a text file."""
     from astropy.io import fits
 
-    with path.open("rb") as stream:
-        start = stream.read(_FITS_BLOCK)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(_FITS_BLOCK)
+    except OSError as error:
+        raise ParameterError(
+            f"{path}: cannot be read: {error.strerror}; expected a file with a WCS. Check its permissions"
+        ) from error
     # A FITS header has no line breaks; a compressed file may have any bytes.
     is_fits = start.startswith(b"SIMPLE  =") and b"\n" not in start
     if not is_fits and not start.startswith(_GZIP):

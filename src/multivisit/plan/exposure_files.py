@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import os
 import stat
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from multivisit.errors import MissingFileError
+from multivisit.errors import MissingFileError, ParameterError
 from multivisit.plan.poller_columns import ROOTNAME
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterable, Iterator
 
     from multivisit.plan.poller import PollerRow
 
-__all__ = ["absolute_path", "find_exposure_file", "locate_exposures", "what_is_there"]
+__all__ = [
+    "absolute_path",
+    "find_exposure_file",
+    "is_same_file",
+    "locate_exposures",
+    "refuse_to_replace",
+    "what_is_there",
+]
 
 _MOST_FILES_NAMED: Final = 20
 
@@ -27,6 +36,56 @@ def absolute_path(path: str | os.PathLike[str]) -> Path:
         return Path(path).absolute()
     except FileNotFoundError:
         return Path(path)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Tell whether both paths lead to one file that is there, by links too."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def refuse_to_replace(
+    path: str | os.PathLike[str], what: str, inputs: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Refuse to write a text file over an input, or over any FITS file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that is going to be written.
+    what : str
+        What it is, in words: 'the poller file'.
+    inputs : iterable of str or path-like
+        Files that are read; empty names are left aside.
+
+    Raises
+    ------
+    ParameterError
+        The file is one of them, or a FITS file.
+    """
+    target = Path(path)
+    for name in inputs:
+        if os.fspath(name) and is_same_file(target, Path(name)):
+            raise ParameterError(f"{path}: {what} would replace the input {name}; give another name")
+    if _is_fits(target):
+        raise ParameterError(f"{path}: {what} would replace a FITS file; give another name")
+
+
+def _is_fits(path: Path) -> bool:
+    """Tell whether there is a FITS file, plain or gzipped."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                with gzip.open(path) as unzipped:
+                    return unzipped.read(9) == b"SIMPLE  ="
+            stream.seek(0)
+            return stream.read(9) == b"SIMPLE  ="
+    except (OSError, ValueError, EOFError, zlib.error):
+        return False
 
 
 def what_is_there(path: str | os.PathLike[str]) -> str:

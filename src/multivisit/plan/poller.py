@@ -16,13 +16,11 @@ Blank lines and lines that start with ``#`` are skipped. A value that holds a co
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import logging
 import os
 import re
 import stat
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +29,12 @@ from typing import TYPE_CHECKING, Final, Literal, overload
 from multivisit.atomic import atomic_path
 from multivisit.errors import MissingFileError, ParameterError, PollerError
 from multivisit.exposures.quality import association_problem, quality_file_problem
-from multivisit.plan.exposure_files import absolute_path, find_exposure_file
+from multivisit.plan.exposure_files import (
+    absolute_path,
+    find_exposure_file,
+    is_same_file,
+    refuse_to_replace,
+)
 from multivisit.plan.poller_columns import (
     EXPOSURE_FILE,
     FIELD_OF_COLUMN,
@@ -346,7 +349,9 @@ def write_poller(rows: Iterable[PollerRow], path: str | os.PathLike[str], kind: 
     """
     rows = tuple(rows)
     columns = _columns_of_kind(kind, rows)
-    _refuse_exposure(path, rows)
+    refuse_to_replace(
+        path, "the poller file", (name for row in rows for name in (row.pathname, row.filename))
+    )
     if not rows:
         raise PollerError(f"{path}: there is no row to be written, expected one for each exposure")
     problems: list[str] = []
@@ -361,41 +366,6 @@ def write_poller(rows: Iterable[PollerRow], path: str | os.PathLike[str], kind: 
     with atomic_path(path) as temporary:
         temporary.write_text(buffer.getvalue(), encoding="utf-8", newline="")
     return Path(path)
-
-
-def _refuse_exposure(path: str | os.PathLike[str], rows: Iterable[PollerRow]) -> None:
-    """Refuse to write over one of the exposures, or over any FITS file."""
-    target = Path(path)
-    for row in rows:
-        for name in (row.pathname, row.filename):
-            if name and _is_same_file(target, Path(name)):
-                raise ParameterError(
-                    f"{path}: the poller file would replace the exposure {name}; give another name"
-                )
-    if _is_fits(target):
-        raise ParameterError(f"{path}: the poller file would replace a FITS file; give another name")
-
-
-def _is_same_file(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):
-        return False
-
-
-def _is_fits(path: Path) -> bool:
-    """Tell whether there is a FITS file, plain or gzipped."""
-    try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
-            if stream.read(2) == b"\x1f\x8b":
-                with gzip.open(path) as unzipped:
-                    return unzipped.read(9) == b"SIMPLE  ="
-            stream.seek(0)
-            return stream.read(9) == b"SIMPLE  ="
-    except (OSError, ValueError, EOFError, zlib.error):
-        return False
 
 
 def _columns_of_kind(kind: str, rows: Sequence[PollerRow]) -> tuple[str, ...]:
@@ -626,7 +596,7 @@ def _names(
         return "input_list", names
     if not isinstance(input_list, str | os.PathLike):
         raise ParameterError(f"input_list: found {input_list!r}, expected a text file or a list of names")
-    if _is_same_file(Path(input_list), Path(output)):
+    if is_same_file(Path(input_list), Path(output)):
         raise ParameterError(
             f"{output}: the poller file would replace the list it is made from; give another name"
         )

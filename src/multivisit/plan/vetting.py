@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from multivisit.errors import ExposureError
+from multivisit.errors import ExposureError, MissingFileError
 from multivisit.exposures.instruments import normalise_filter
 from multivisit.exposures.quality import quality_file_problem
 from multivisit.plan.exposure_files import absolute_path, locate_exposures
@@ -364,6 +364,9 @@ def _read(path: Path) -> Exposure | ExposureError:
         return read_exposure(path)
     except ExposureError as error:
         return error
+    except MissingFileError as error:
+        # Not to be read, or gone since it was found: the other exposures are still combined.
+        return ExposureError(str(error))
 
 
 def _not_wanted(exposure: Exposure, *, include_small: bool, only_cte: bool) -> Finding | None:

@@ -25,20 +25,27 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-def check_parameter_files(read: Path | None, written: Path | None) -> None:
-    """Refuse to write the file that is read.
+def check_parameter_files(read: Path | None, written: Path | None, inputs: Sequence[Path] = ()) -> None:
+    """Refuse to write the file that is read, or over an input of the run.
 
     Parameters
     ----------
     read, written : Path, optional
         Custom parameter files.
+    inputs : sequence of Path
+        The poller file, or the exposures.
 
     Raises
     ------
     ParameterError
-        Both are the same file.
+        Both are the same file, or the one that is written is an input or another FITS file.
     """
-    if read is None or written is None:
+    from multivisit.plan.exposure_files import refuse_to_replace
+
+    if written is None:
+        return
+    refuse_to_replace(written, "the parameter file that is written", inputs)
+    if read is None:
         return
     same = read.resolve() == written.resolve() or (
         written.exists() and read.exists() and read.samefile(written)

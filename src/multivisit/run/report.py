@@ -230,11 +230,17 @@ def _refusals_as_text(vetting: Vetting) -> list[str]:
     """Give a line for each exposure that was refused, or accepted with a remark; sky cells share a line."""
     lines: dict[str, None] = {}
     for record in vetting.records:
-        detail = f" ({record.keyword} = {record.value})" if record.keyword else ""
+        detail = f" ({record.keyword} = {record.value})" if record.keyword and record.value else ""
+        # Reasons that come from reading a file begin with its name already.
+        named = (
+            record.reason
+            if record.reason.startswith(record.filename)
+            else f"{record.filename}: {record.reason}"
+        )
         if not record.accepted:
-            lines[f"refused     {record.filename}: {record.reason}{detail}"] = None
+            lines[f"refused     {named}{detail}"] = None
         elif record.reason:
-            lines[f"note        {record.filename}: {record.reason}{detail}"] = None
+            lines[f"note        {named}{detail}"] = None
     return list(lines)
 
 

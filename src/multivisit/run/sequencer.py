@@ -70,7 +70,8 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     from multivisit.plan.vetting import vet_exposures
 
     progress = progress or NoProgress()
-    check_parameter_files(options.custom_parameters, options.written_parameters)
+    inputs = (options.inputs,) if isinstance(options.inputs, Path) else options.inputs
+    check_parameter_files(options.custom_parameters, options.written_parameters, inputs)
     rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     vetting = vet_exposures(
