@@ -18,10 +18,19 @@ if TYPE_CHECKING:
 OUR_PROGRAM = """
 import sys
 from multivisit.hapmultisequencer import run_mvm_processing
-poller, memory, published = sys.argv[1:]
-code = run_mvm_processing(poller, log_level=40, memory=memory, published_conditions=published == "published")
+poller, memory, published, catalogs = sys.argv[1:]
+code = run_mvm_processing(
+    poller,
+    phot_mode=catalogs,
+    log_level=40,
+    memory=memory,
+    published_conditions=published == "published",
+)
 sys.exit(int(code))
 """
+
+WITH_CATALOGS = "multivisit, with catalogs"
+"""What the tables call runs that make the source catalogs too."""
 
 RUN_MEMORY = "1GiB"
 """What a run of eighteen exposures is allowed."""
@@ -94,9 +103,19 @@ def eighteen_case(setup: Setup) -> Case:
 
 
 def our_contender(
-    case: Case, folder: Path, *, repeats: int, warm_ups: int, memory: str = RUN_MEMORY
+    case: Case,
+    folder: Path,
+    *,
+    repeats: int,
+    warm_ups: int,
+    memory: str = RUN_MEMORY,
+    catalogs: bool = False,
 ) -> Contender:
-    """Measure this package's `run_mvm_processing` as a whole process, imports included."""
+    """Measure this package's `run_mvm_processing` as a whole process, imports included.
+
+    The other programs make no catalogs, so it makes them as a contender of its own.
+    """
+    phot_mode = "both" if catalogs else "none"
 
     def run() -> Sample:
         fresh_folder(folder)
@@ -104,10 +123,10 @@ def our_contender(
         for path in case.exposures:
             os.link(path, folder / path.name)
         poller = Path(shutil.copy(case.poller, folder))
-        command = [sys.executable, "-c", OUR_PROGRAM, poller.name, memory, "published"]
+        command = [sys.executable, "-c", OUR_PROGRAM, poller.name, memory, "published", phot_mode]
         return run_measured(command, folder, log_of(folder), environment=plain_environment())
 
-    return Contender("multivisit", run, repeats, warm_ups)
+    return Contender(WITH_CATALOGS if catalogs else "multivisit", run, repeats, warm_ups)
 
 
 def log_of(folder: Path) -> Path:

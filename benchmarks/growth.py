@@ -112,7 +112,7 @@ def _contender(name: str, field: FastField, count: int, folder: Path, repeats: i
     def run() -> Sample:
         # The products of all runs have one name, and only one of them fits on a small disk.
         fresh_folder(folder)
-        command = [sys.executable, "-c", OUR_PROGRAM, str(poller), MEMORY, "ours"]
+        command = [sys.executable, "-c", OUR_PROGRAM, str(poller), MEMORY, "ours", "none"]
         return run_measured(command, folder, log_of(folder), environment=plain_environment())
 
     return Contender(name, run, repeats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.cases import WITH_CATALOGS
 from benchmarks.growth import ALLOWED_BYTES
 from benchmarks.ratios import INSTRUCTION_SETS, floor_rate, floor_seconds
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "multivisit": "#1f5fa8",
+    WITH_CATALOGS: "#6f9fd0",
     "drizzlepac": "#d1722a",
     "drizzle": "#8a8a8a",
     "SWarp LANCZOS3": "#2e8b57",

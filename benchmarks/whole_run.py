@@ -48,8 +48,11 @@ def measure_whole_run(setup: Setup) -> dict[str, Any]:
     """Measure both functions with both packages, in turns, and compare the pixels of the products."""
     case = eighteen_case(setup)
     ours, theirs = setup.scratch / "multivisit_run", setup.scratch / "drizzlepac_run"
+    repeats, warm_ups = (1, 0) if setup.quick else (4, 1)
+    catalogs = setup.scratch / "multivisit_catalogs"
     contenders = [
-        our_contender(case, ours, repeats=1 if setup.quick else 4, warm_ups=0 if setup.quick else 1)
+        our_contender(case, ours, repeats=repeats, warm_ups=warm_ups),
+        our_contender(case, catalogs, repeats=repeats, warm_ups=0, catalogs=True),
     ]
     if setup.drizzlepac_python is not None:
         contenders.append(_drizzlepac_contender(setup.drizzlepac_python, case, theirs, setup.quick))

@@ -81,7 +81,7 @@ def check_when_where_and_under_which_load(results: dict[str, Any]) -> None:
 def check_samples_and_summaries(results: dict[str, Any]) -> None:
     growth = results["parts"]["growth"]["result"]
     turns = [
-        results["parts"]["run"]["result"]["run"]["multivisit"],
+        *results["parts"]["run"]["result"]["run"].values(),
         *growth["exposures"],
         *growth["sizes"],
     ]
