@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from multivisit.catalogs import _pixels
+from multivisit.catalogs.joining import Columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from multivisit.catalogs.noise import NoiseCorrelation
@@ -52,7 +51,7 @@ class ApertureSettings:
 
 
 @dataclass(frozen=True)
-class AperturePhotometry:
+class AperturePhotometry(Columns):
     """What apertures say of each source; electrons/s."""
 
     flux_1: Floats = field(repr=False)
@@ -81,22 +80,6 @@ class AperturePhotometry:
 
     holes: Floats = field(repr=False)
     """Pixels without data in the outer aperture."""
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Join the sources of several parts.
-
-        Parameters
-        ----------
-        parts : sequence of AperturePhotometry
-            At least one.
-
-        Returns
-        -------
-        AperturePhotometry
-            All sources.
-        """
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
 
 
 def aperture_settings(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from multivisit.catalogs import _pixels
 from multivisit.catalogs.apertures import AperturePhotometry, measure_apertures
+from multivisit.catalogs.joining import Columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class SegmentShapes:
+class SegmentShapes(Columns):
     """What the pixels of segments say; positions are those of the mosaic, 0-based."""
 
     x: Floats = field(repr=False)
@@ -96,22 +97,6 @@ class SegmentShapes:
 
     kron_radius: Floats = field(repr=False)
     """First moment of the light's distance, pixels."""
-
-    @classmethod
-    def joined(cls, parts: Sequence[Self]) -> Self:
-        """Join the segments of several parts.
-
-        Parameters
-        ----------
-        parts : sequence of SegmentShapes
-            At least one.
-
-        Returns
-        -------
-        SegmentShapes
-            All segments.
-        """
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
 
 
 @dataclass(frozen=True)
