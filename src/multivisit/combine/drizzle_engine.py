@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from multivisit.errors import ParameterError
+from multivisit.combine.kernels import checked_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,6 @@ _FILTERS_LOCK = threading.Lock()
 _BLOCK_ROWS = 256
 _HALO = 2
 _CONTEXT_BITS = 32
-_SMALLEST_PIXFRAC = 1e-3
 _LATTICE = 33
 _LATTICE_MARGIN = 8.0
 
@@ -129,16 +128,9 @@ class DrizzleEngine:
         context_chips: int = 0,
         variance: bool = False,
     ) -> None:
-        if kernel not in KERNELS:
-            raise ParameterError(f"final_kernel: found {kernel!r}, expected one of {', '.join(KERNELS)}.")
-        if not 0.0 <= pixfrac <= 1.0:
-            raise ParameterError(f"final_pixfrac: found {pixfrac!r}, expected a number from 0 to 1.")
+        self._kernel, self._pixfrac = checked_kernel(kernel, pixfrac, KERNELS)
         self._shape = shape
         self._origin = origin
-        if pixfrac <= _SMALLEST_PIXFRAC:
-            kernel, pixfrac = "point", 1.0
-        self._kernel = kernel
-        self._pixfrac = pixfrac
         self._science = np.zeros(shape, dtype=np.float32)
         self._weight = np.zeros(shape, dtype=np.float32)
         planes = math.ceil(context_chips / _CONTEXT_BITS)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from multivisit.combine import _kernel
-from multivisit.errors import ParameterError
+from multivisit.combine.kernels import checked_kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,6 @@ INSTRUCTION_SETS = _kernel.INSTRUCTION_SETS
 """Builds of the kernel that this processor can run, best first; their results differ in the last bits."""
 
 _CONTEXT_BITS = 32
-_SMALLEST_PIXFRAC = 1e-3
 
 
 class PolynomialMap(Protocol):
@@ -325,16 +324,7 @@ class KernelEngine:
         variance: bool = False,
         memory: WindowSums | None = None,
     ) -> None:
-        if kernel not in FAST_KERNELS:
-            raise ParameterError(
-                f"final_kernel: found {kernel!r}, expected one of {', '.join(FAST_KERNELS)}."
-            )
-        if not 0.0 <= pixfrac <= 1.0:
-            raise ParameterError(f"final_pixfrac: found {pixfrac!r}, expected a number from 0 to 1.")
-        if pixfrac <= _SMALLEST_PIXFRAC:
-            kernel, pixfrac = "point", 1.0
-        self._kernel = kernel
-        self._pixfrac = pixfrac
+        self._kernel, self._pixfrac = checked_kernel(kernel, pixfrac, FAST_KERNELS)
         self._window = (
             WindowSums.zeros(shape, origin, context_chips=context_chips, variance=variance)
             if memory is None
