@@ -20,14 +20,11 @@ from typing import Any
 
 from multivisit.errors import MissingFileError, MultivisitError, ParameterError
 from multivisit.hapmultisequencer import run_mvm_processing
+from multivisit.haputils.log_levels import LOG_LEVELS
 
 __all__ = ["perform"]
 
 log = logging.getLogger(__name__)
-
-_LOG_LEVELS = {
-    name: getattr(logging, name.upper()) for name in ("critical", "error", "warning", "info", "debug")
-}
 
 
 def perform(
@@ -63,10 +60,10 @@ def perform(
     from multivisit.plan.custom_mosaic import ExposuresArea
     from multivisit.run.logs import run_log
 
-    level = _LOG_LEVELS.get(log_level, logging.INFO)
+    level = LOG_LEVELS.get(log_level, logging.INFO)
     try:
-        if log_level not in _LOG_LEVELS:
-            raise ParameterError(f"log_level: found {log_level!r}, expected one of {', '.join(_LOG_LEVELS)}")
+        if log_level not in LOG_LEVELS:
+            raise ParameterError(f"log_level: found {log_level!r}, expected one of {', '.join(LOG_LEVELS)}")
         exposures = _exposures(input_image_source)
     except MultivisitError as error:
         with run_log(level, to_screen=True):
@@ -122,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "input_image_source", help="search pattern in quotes, or a text file with an exposure on each line"
     )
     parser.add_argument(
-        "-l", "--log_level", default="info", choices=list(_LOG_LEVELS), help="messages shown (%(default)s)"
+        "-l", "--log_level", default="info", choices=list(LOG_LEVELS), help="messages shown (%(default)s)"
     )
     parser.add_argument(
         "-o",

@@ -12,16 +12,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from multivisit.hapmultisequencer import run_mvm_processing
+from multivisit.haputils.log_levels import LOG_LEVELS
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
 __all__ = ["perform"]
-
-_LOG_LEVELS = {
-    name: getattr(logging, name.upper()) for name in ("critical", "error", "warning", "info", "debug")
-}
 
 
 def perform(
@@ -52,7 +49,7 @@ def perform(
     """
     if debug:
         options["diagnostic_mode"] = True
-    level = _LOG_LEVELS.get(str(log_level).lower(), logging.INFO)
+    level = LOG_LEVELS.get(str(log_level).lower(), logging.INFO)
     return run_mvm_processing(input_filename, log_level=level, **options)
 
 
@@ -78,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "-d", "--diagnostic_mode", action="store_true", help="more messages and diagnostic files"
     )
     parser.add_argument(
-        "-l", "--log_level", default="info", choices=list(_LOG_LEVELS), help="messages shown (%(default)s)"
+        "-l", "--log_level", default="info", choices=list(LOG_LEVELS), help="messages shown (%(default)s)"
     )
     parser.add_argument(
         "-s",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError
+from multivisit.haputils.log_levels import LOG_LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["make_svm_input_file"]
 
 log = logging.getLogger(__name__)
-
-_LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
 def make_svm_input_file(
@@ -109,7 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("poller_filename", help="poller file of the exposures")
     parser.add_argument("-c", "--clobber", action="store_true", help="replace the file if it is there")
     parser.add_argument(
-        "-l", "--log_level", choices=_LEVELS, default="info", help="lowest level of messages (%(default)s)"
+        "-l",
+        "--log_level",
+        choices=list(LOG_LEVELS),
+        default="info",
+        help="lowest level of messages (%(default)s)",
     )
     parser.add_argument(
         "-o",
@@ -134,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             hap_pipeline_name=options.hap_pipeline_name,
             output_custom_pars_file=options.output_custom_pars_file,
             clobber=options.clobber,
-            log_level=logging.getLevelNamesMapping()[options.log_level.upper()],
+            log_level=LOG_LEVELS[options.log_level],
         )
     except MultivisitError as error:
         sys.stderr.write(f"error: {error}\n")
