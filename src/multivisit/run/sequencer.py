@@ -153,13 +153,13 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         in_work = layers_in_work(sum(work_in(item) > 0 for item in plan.layers), options.threads or 1)
         shares = MemoryShares(options.memory, len(plan.layers), in_work)
 
-        def make(item: PlannedLayer, stop: StopSign) -> LayerResult:
+        def make(item: PlannedLayer, threads: int, stop: StopSign) -> LayerResult:
+            own = replace(options, threads=threads)
             with shares.of_layer() as share:
-                return _make_layer(
-                    item, plan, messages, _Follower(progress, item.layer, stop), control, share
-                )
+                follow = _Follower(progress, item.layer, stop)
+                return _make_layer(item, own, messages, follow, control, share)
 
-        results = control.finish(make_side_by_side(make, plan.layers, in_work))
+        results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
@@ -316,7 +316,7 @@ class _Follower:
 
 def _make_layer(
     item: PlannedLayer,
-    plan: RunPlan,
+    options: RunOptions,
     messages: RunLog,
     follow: _Follower,
     control: QualityControl,
@@ -324,7 +324,6 @@ def _make_layer(
 ) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
-    folder = plan.options.output_folder
     started = time.perf_counter()
     base = LayerResult(name, item.layer.sky_cell_id, "made", n_exposures=len(item.layer.members))
     if item.grid is None or item.reason_left_alone:
@@ -333,7 +332,7 @@ def _make_layer(
     with layer_messages(name):
         try:
             # Layers share grids, but what a grid's WCS is asked must not come from two threads.
-            result = _combine_and_write(item, replace(item.grid), base, plan.options, follow, control, share)
+            result = _combine_and_write(item, replace(item.grid), base, options, follow, control, share)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -348,7 +347,7 @@ def _make_layer(
             follow.finish()
         result = replace(result, seconds=time.perf_counter() - started)
         log.info("%s: %s in %.1f s", name, result.status, result.seconds)
-    return replace(result, trailer=write_trailer(folder, name, messages))
+    return replace(result, trailer=write_trailer(options.output_folder, name, messages))
 
 
 def _combine_and_write(

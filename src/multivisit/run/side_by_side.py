@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from multivisit.run.results import PlannedLayer
 
-__all__ = ["GivenUpError", "StopSign", "layers_in_work", "make_side_by_side", "work_in"]
+__all__ = ["GivenUpError", "StopSign", "layers_in_work", "make_side_by_side", "threads_for", "work_in"]
 
 _Result = TypeVar("_Result")
 
@@ -47,15 +47,15 @@ class _Stop:
 def layers_in_work(n_layers: int, threads: int) -> int:
     """Give the number of layers to have in work at the same time.
 
-    A layer alone keeps about two thirds of the threads busy, and pays for each of them with a strip's memory:
-    so two layers, and more only where there are many threads.
+    A layer's parts that one thread makes leave the others idle: so two layers, and more only where there are
+    many threads, since each takes memory.
 
     Parameters
     ----------
     n_layers : int
         Layers to be made.
     threads : int
-        Most threads that may combine a layer.
+        Most threads of the run.
 
     Returns
     -------
@@ -63,6 +63,26 @@ def layers_in_work(n_layers: int, threads: int) -> int:
         At least 1.
     """
     return max(1, min(n_layers, max(2, threads // 2))) if threads > 1 else 1
+
+
+def threads_for(work: int, work_left: int, threads: int) -> int:
+    """Give the number of threads that combine a layer: as many as let all layers end at the same time.
+
+    Parameters
+    ----------
+    work : int
+        Work that the layer is.
+    work_left : int
+        Work of all layers that have not been finished, this one included.
+    threads : int
+        Most threads of the run.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    return max(1, min(threads, -(-work * threads // max(1, work_left))))
 
 
 def work_in(item: PlannedLayer) -> int:
@@ -74,18 +94,19 @@ def work_in(item: PlannedLayer) -> int:
 
 
 def make_side_by_side(
-    make: Callable[[PlannedLayer, StopSign], _Result], items: Sequence[PlannedLayer], in_work: int
+    make: Callable[[PlannedLayer, int, StopSign], _Result], items: Sequence[PlannedLayer], threads: int
 ) -> list[_Result]:
     """Make layers, several at a time.
 
     Parameters
     ----------
     make : callable
-        Makes one layer, in any thread; it looks at the stop sign now and then.
+        Makes one layer, in any thread, with the number of threads that it is given; it looks at the stop
+        sign now and then.
     items : sequence of PlannedLayer
         The layers.
-    in_work : int
-        How many may be in work at the same time.
+    threads : int
+        Most threads of the run.
 
     Returns
     -------
@@ -94,22 +115,27 @@ def make_side_by_side(
         the other layers and goes on to the caller when they have ended; so does an interruption.
     """
     stop = _Stop()
+    work = [work_in(item) for item in items]
+    in_work = layers_in_work(sum(one > 0 for one in work), threads)
     if in_work == 1:
-        return [make(item, stop) for item in items]
+        return [make(item, threads, stop) for item in items]
+    unfinished = dict(enumerate(work))
 
-    def guarded(item: PlannedLayer) -> _Result:
+    def guarded(number: int) -> _Result:
         stop.check()
         try:
-            return make(item, stop)
+            return make(items[number], threads_for(work[number], sum(unfinished.values()), threads), stop)
         except BaseException:
             stop.set()
             raise
+        finally:
+            unfinished[number] = 0
 
     # The most work first, so that nothing long is left for the end.
-    order = sorted(range(len(items)), key=lambda number: -work_in(items[number]))
+    order = sorted(range(len(items)), key=lambda number: -work[number])
     with ThreadPoolExecutor(in_work, thread_name_prefix="multivisit-layer") as pool:
         # Threads log into the messages of the run that started them.
-        futures = {number: pool.submit(copy_context().run, guarded, items[number]) for number in order}
+        futures = {number: pool.submit(copy_context().run, guarded, number) for number in order}
         try:
             wait(futures.values(), return_when=FIRST_EXCEPTION)
         except BaseException:
