@@ -421,10 +421,59 @@ def test_wrong_arguments_are_refused() -> None:
 
 
 def test_the_fill_value_goes_where_there_is_no_weight() -> None:
-    window = WindowSums.zeros((2, 3))
+    window = WindowSums(np.zeros((2, 3, 2), dtype=np.float32))
     window.sums[1, 2] = (6.0, 4.0)
     science, weight = window.finish(math.nan)
     assert science[1, 2] == 1.5
     assert weight[1, 2] == 4.0
     assert np.isnan(science).sum() == 5
     assert (window.finish(-1.0)[0] == -1.0).sum() == 5
+
+
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_a_mask_with_one_weight_is_worth_a_plane_of_weights(instruction_set: str) -> None:
+    shape = (70, 300)
+    science, weight = chip_planes(shape)
+    science[weight == 0.0] = np.nan
+    pixel_map = bent_map(shape, 1.3, 0.5, (60.0, -12.0), bend=2e-4)
+    options: dict[str, Any] = {"scale_ratio": 0.8, "variance": weight, "instruction_set": instruction_set}
+    windows = [WindowSums.zeros((190, 400), context_chips=1, variance=True) for _ in range(3)]
+    used = [
+        add_chip_to_rows(science, weight, pixel_map, windows[0], **options),
+        add_chip_to_rows(science, weight > 0.0, pixel_map, windows[1], unit_weight=120.0, **options),
+        add_chip_to_rows(science, weight / 2, pixel_map, windows[2], unit_weight=2.0, **options),
+    ]
+    assert used[0] == used[1] == used[2] > 10000
+    for window in windows[1:]:
+        for one, other in zip(all_planes(window), all_planes(windows[0]), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("kernel", ["square", "point"])
+@pytest.mark.parametrize("scale", [0.4, 1.3, 12.0])
+def test_all_that_is_touched_is_remembered_and_cleared(kernel: str, scale: float) -> None:
+    shape = (20, 150)
+    science, weight = chip_planes(shape)
+    pixel_map = bent_map(shape, scale, 0.5, (-5.0, 3.0))
+    options: dict[str, Any] = {"scale_ratio": 0.8, "kernel": kernel, "variance": weight}
+    window = WindowSums.zeros((60, 170), context_chips=40, variance=True)
+    add_chip_to_rows(science, weight, pixel_map, window, chip_number=39, **options)
+    assert window.touched is not None
+    columns = np.arange(170)
+    untouched = (columns < window.touched[:, :1]) | (columns >= window.touched[:, 1:])
+    assert window.context is not None
+    assert window.variance is not None
+    for plane in (window.sums, *window.context, window.variance):
+        assert not plane[untouched].any()
+    values, weights = window.finish(np.nan)
+    np.testing.assert_array_equal(weights, window.sums[..., 1])
+    np.testing.assert_array_equal(np.isnan(values), weights == 0.0)
+    fresh = WindowSums.zeros((40, 170), (3, -4), context_chips=40, variance=True)
+    again = window.emptied((40, 170), (3, -4))
+    for plane in all_planes(again):
+        assert not plane.any()
+    for one in (fresh, again):
+        add_chip_to_rows(science, weight, pixel_map, one, **options)
+    for plane, other in zip(all_planes(again), all_planes(fresh), strict=True):
+        np.testing.assert_array_equal(plane, other)
+    assert not any(plane.any() for plane in all_planes(window.emptied((60, 170), (0, 0))))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multivisit.combine import strips, survey, sweep
-from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, ChipPixels, WeightPlane
+from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, ChipPixels
 from multivisit.combine.mosaic import combine_layer, combine_strips, prepare_layer
 from multivisit.combine.strips import ChipReach, lay_out_strips, strip_height
 from multivisit.errors import CombineError, ParameterError
@@ -229,14 +229,6 @@ def test_the_cache_keeps_what_fits_and_drops_what_is_not_needed() -> None:
     assert loads[:4] == [0, 1, 2, 3]
     assert len(loads) <= 4 + 2 * 2
     assert cache._used() == 0
-
-
-def test_weights_are_those_of_the_rows_asked_for_alone() -> None:
-    plane = WeightPlane(40)
-    for rows in (slice(2, 4), slice(0, 3), slice(7, 10)):
-        weights = plane.of(pixels_of(10), rows)
-        assert weights.sum() == weights[rows].sum() == 2.0 * (rows.stop - rows.start)
-    assert plane.of(pixels_of(30), slice(5, 6)).sum() == 2.0
 
 
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 400))

@@ -23,13 +23,16 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* A run of output pixels: pairs of sums as in the window, and flags. */
+typedef int64_t RunPairs __attribute__((vector_size(8 * RUN), aligned(4), may_alias));
+typedef int32_t RunFlags __attribute__((vector_size(4 * RUN), aligned(4), may_alias));
+
 /* Limits that only guard divisions, in output pixels (and their square). */
 #define SMALLEST_STEP 1e-9f
 #define SMALLEST_AREA 1e-15f
 
 /* How many chip rows ahead memory is asked for. */
 #define INPUT_ROWS_AHEAD 6
-#define TILE_ROWS_AHEAD 4
 
 /* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
  * pairs are joined in turn from both; then whole quarters are. */
@@ -123,7 +126,7 @@ void row_map_at(const PixelMap *map, double y, RowMap *row)
 
 static double side_position(const Side *side, ptrdiff_t place)
 {
-    const ptrdiff_t column = place % side->lanes * (BLOCK / side->lanes) + place / side->lanes;
+    const ptrdiff_t column = place % side->lanes * PART + place / side->lanes;
     return (double)(side->first_column + MIN(column, side->last_position)) + side->offset;
 }
 
@@ -135,7 +138,7 @@ void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_colu
     side->first_column = first_column;
     side->last_position = last_position;
     side->knot_row = -1;
-    for (ptrdiff_t k = 0; k < BLOCK + lanes; k++) {
+    for (ptrdiff_t k = 0; k < (PART + 1) * lanes; k++) {
         const double x = side_position(side, k);
         side->argument[k] = (x - map->centre[0]) / map->half_size[0];
         if (map->n_x_knots > 0)
@@ -146,7 +149,7 @@ void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_colu
 void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row)
 {
     const ptrdiff_t n = map->n_x_knots;
-    for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
+    for (ptrdiff_t k = 0; k < (PART + 1) * side->lanes; k++) {
         const double fraction = side->knot_fraction[k];
         for (int axis = 0; axis < 2; axis++) {
             const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + side->knot[k];
@@ -183,7 +186,7 @@ static double polynomial_bound(const PixelMap *map, int axis, int x_derivative, 
 
 /* Bounds of the map on a chip: of its values, and of its distance from bilinear interpolation between the
  * corners of a patch. */
-static void map_bounds(const PixelMap *map, const Chip *chip, double *largest_value, double *bend)
+static void map_bounds(const PixelMap *map, const Chip *chip, double block, double *largest_value, double *bend)
 {
     const double size[2] = {(double)chip->columns, (double)chip->rows};
     double largest[2], residual = 0.0;
@@ -197,7 +200,7 @@ static void map_bounds(const PixelMap *map, const Chip *chip, double *largest_va
     *largest_value = 0.0;
     *bend = 0.0;
     for (int axis = 0; axis < 2; axis++) {
-        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * BLOCK * BLOCK / 8.0;
+        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * block * block / 8.0;
         const double along_y = polynomial_bound(map, axis, 0, 2, largest) * PATCH_ROWS * PATCH_ROWS / 8.0;
         *bend = MAX(*bend, along_x + along_y + residual);
         *largest_value = MAX(*largest_value, polynomial_bound(map, axis, 0, 0, largest) + residual);
@@ -244,6 +247,16 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
         total += 0.5 * (x[next] - x[e]) * (y[next] + y[e]);
     }
     return fabs(total) > (double)SMALLEST_AREA ? area / total : 0.0;
+}
+
+/* Remember that columns `first` to before `last` of a window's row were added to; they may end outside. */
+INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_t last)
+{
+    if (window->touched == NULL || last <= 0 || first >= window->columns)
+        return;
+    int32_t *columns = window->touched + 2 * row;
+    columns[0] = MIN(columns[0], (int32_t)MAX(first, 0));
+    columns[1] = MAX(columns[1], (int32_t)MIN(last, window->columns));
 }
 
 /* ------------------------------------------------------------------ builds for instruction sets */
@@ -345,10 +358,10 @@ static void map_position(const PixelMap *map, double x, double y, double out[2])
 }
 
 /* Mark the patches of the chip that can reach the window; gives their number. */
-static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Window *window, double margin,
-                              unsigned char *patches)
+static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Window *window, ptrdiff_t block,
+                              double margin, unsigned char *patches)
 {
-    const ptrdiff_t n_x = (chip->columns + BLOCK - 1) / BLOCK, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
+    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
     const double low[2] = {(double)window->first_column - 0.5 - margin,
                            (double)window->first_row - 0.5 - margin};
     const double high[2] = {(double)(window->first_column + window->columns) - 0.5 + margin,
@@ -358,7 +371,7 @@ static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Windo
         for (ptrdiff_t i = 0; i < n_x; i++) {
             int left = 0, right = 0, below = 0, above = 0;
             for (int corner = 0; corner < 4; corner++) {
-                const ptrdiff_t column = MIN((i + corner % 2) * BLOCK, chip->columns);
+                const ptrdiff_t column = MIN((i + corner % 2) * block, chip->columns);
                 const ptrdiff_t row = MIN((j + corner / 2) * PATCH_ROWS, chip->rows);
                 double position[2];
                 map_position(map, (double)column - 0.5, (double)row - 0.5, position);
@@ -375,10 +388,9 @@ static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Windo
     return n_marked;
 }
 
-/* Fill in the maps of the chip rows of patches that reach the window. */
-static void fill_row_maps(const Job *job, RowMap *row_maps, RowMap *middle_row_maps)
+/* Fill in the maps of the chip rows of patches, n_x in a row, that reach the window. */
+static void fill_row_maps(const Job *job, ptrdiff_t n_x, RowMap *row_maps, RowMap *middle_row_maps)
 {
-    const ptrdiff_t n_x = (job->chip->columns + BLOCK - 1) / BLOCK;
     const double half = job->drop->half_width;
     for (ptrdiff_t row = 0; row < job->chip->rows; row++) {
         if (memchr(job->patches + row / PATCH_ROWS * n_x, 1, (size_t)n_x) == NULL)
@@ -392,9 +404,9 @@ static void fill_row_maps(const Job *job, RowMap *row_maps, RowMap *middle_row_m
 }
 
 /* Find how many output pixels a tile needs: those that a lane's part of a patch covers, sampled on the chip. */
-static void find_tile_size(const PixelMap *map, const Chip *chip, const Drop *drop, int lanes, Tile *tile)
+static void find_tile_size(const PixelMap *map, const Chip *chip, const Drop *drop, Tile *tile)
 {
-    const double part[2] = {(double)BLOCK / lanes + 1.0, PATCH_ROWS + 1.0};
+    const double part[2] = {PART + 1.0, PATCH_ROWS + 1.0};
     double extent[2] = {0.0, 0.0};
     for (int sample = 0; sample < 25; sample++) {
         const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
@@ -428,16 +440,18 @@ static int make_tile(Tile *tile, int lanes, const Window *window)
 {
     const size_t cells = (size_t)(tile->rows * tile->stride * lanes), rows = (size_t)tile->rows;
     tile->sums = allocate(cells * 2 * sizeof(float));
-    tile->first = allocate(rows * sizeof(int32_t));
-    tile->last = allocate(rows * sizeof(int32_t));
+    tile->first = allocate(4 * rows * sizeof(int32_t));
     tile->variance = window->variance != NULL ? allocate(cells * sizeof(float)) : NULL;
     tile->quality = window->quality != NULL ? allocate(cells * sizeof(int32_t)) : NULL;
-    if (tile->sums == NULL || tile->first == NULL || tile->last == NULL
+    if (tile->sums == NULL || tile->first == NULL
         || (window->variance != NULL && tile->variance == NULL)
         || (window->quality != NULL && tile->quality == NULL))
         return 0;
     memset(tile->sums, 0, cells * 2 * sizeof(float));
-    memset(tile->last, 0, rows * sizeof(int32_t));
+    memset(tile->first, 0, 4 * rows * sizeof(int32_t));
+    tile->last = tile->first + rows;
+    tile->expected_first = tile->last + rows;
+    tile->expected_last = tile->expected_first + rows;
     for (size_t row = 0; row < rows; row++)
         tile->first[row] = INT32_MAX;
     if (tile->variance != NULL)
@@ -453,7 +467,6 @@ static void free_workspace(Workspace *ws)
         return;
     free(ws->tile.sums);
     free(ws->tile.first);
-    free(ws->tile.last);
     free(ws->tile.variance);
     free(ws->tile.quality);
     free(ws);
@@ -463,8 +476,8 @@ static void free_workspace(Workspace *ws)
 static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
                          const Drop *drop, double bend)
 {
-    const ptrdiff_t n_patches =
-        ((chip->columns + BLOCK - 1) / BLOCK) * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
+    const ptrdiff_t block = PART * build->lanes, n_blocks = (chip->columns + block - 1) / block;
+    const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
     Job job = {map, chip, window, drop, NULL, NULL, NULL, 1, NULL};
     job.edge_step = drop->shape == KERNEL_SQUARE && drop->half_width == 0.5 ? 1 : 2;
     const double margin = bend + 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
@@ -475,7 +488,7 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     ptrdiff_t n_used = -1;
     if (patches == NULL)
         return -1;
-    if (mark_patches(map, chip, window, margin, patches) == 0) {
+    if (mark_patches(map, chip, window, block, margin, patches) == 0) {
         n_used = 0;
         goto done;
     }
@@ -485,13 +498,13 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     if (row_maps == NULL || middle_row_maps == NULL || job.workspace == NULL)
         goto done;
     memset(job.workspace, 0, sizeof(Workspace));
-    find_tile_size(map, chip, drop, build->lanes, &job.workspace->tile);
+    find_tile_size(map, chip, drop, &job.workspace->tile);
     if (!make_tile(&job.workspace->tile, build->lanes, window))
         goto done;
     job.patches = patches;
     job.row_maps = row_maps;
     job.middle_row_maps = middle_row_maps;
-    fill_row_maps(&job, row_maps, middle_row_maps);
+    fill_row_maps(&job, n_blocks, row_maps, middle_row_maps);
     n_used = build->add_chip(&job);
 done:
     free(patches);
@@ -516,7 +529,7 @@ static void release_buffers(Buffers *buffers)
     buffers->n = 0;
 }
 
-/* Get a C-contiguous array of a type ('f', 'd' or 'i') and number of dimensions; NULL with an exception. */
+/* Get a C-contiguous array of a type ('f', 'd', 'i' or '?') and number of dimensions; NULL with an exception. */
 static Py_buffer *get_array(Buffers *buffers, PyObject *object, const char *name, char type, int n_dimensions,
                             int writable)
 {
@@ -526,7 +539,7 @@ static Py_buffer *get_array(Buffers *buffers, PyObject *object, const char *name
         return NULL;
     buffers->n++;
     const char *format = view->format != NULL ? view->format : "B";
-    const Py_ssize_t size = type == 'd' ? 8 : 4;
+    const Py_ssize_t size = type == 'd' ? 8 : type == '?' ? 1 : 4;
     const int same_type = strlen(format) == 1
                           && (*format == type || (type == 'i' && *format == 'l')) && view->itemsize == size;
     if (!same_type || view->ndim != n_dimensions) {
@@ -557,6 +570,38 @@ static void *get_plane(Buffers *buffers, PyObject *object, const char *name, cha
         return view->buf;
     *failed = 1;
     return NULL;
+}
+
+/* Get a chip's weights, numbers or a mask of the pixels that count; 0 with an exception. */
+static int get_weights(Buffers *buffers, PyObject *object, Chip *chip)
+{
+    Py_buffer probe;
+    if (PyObject_GetBuffer(object, &probe, PyBUF_FULL_RO) < 0)
+        return 0;
+    const int is_mask = probe.format != NULL && strcmp(probe.format, "?") == 0;
+    PyBuffer_Release(&probe);
+    const Py_buffer *view = get_array(buffers, object, "weight", is_mask ? '?' : 'f', 2, 0);
+    if (view == NULL || !check_shape(view, "weight", chip->rows, chip->columns))
+        return 0;
+    if (is_mask)
+        chip->mask = view->buf;
+    else
+        chip->weight = view->buf;
+    return 1;
+}
+
+/* Tell which columns of a window's row were touched; all where that is not known. */
+static void touched_columns(const int32_t *touched, ptrdiff_t row, ptrdiff_t columns, ptrdiff_t *first,
+                            ptrdiff_t *last)
+{
+    *first = touched == NULL ? 0 : MIN(MAX(touched[2 * row], 0), columns);
+    *last = touched == NULL ? columns : MAX(MIN(touched[2 * row + 1], columns), *first);
+}
+
+/* Get the columns that were touched in each row of a window, or NULL for None. */
+static int32_t *get_touched(Buffers *buffers, PyObject *object, Py_ssize_t rows, int *failed)
+{
+    return get_plane(buffers, object, "touched", 'i', 1, rows, 2, failed);
 }
 
 static int increasing(const double *knots, ptrdiff_t n)
@@ -628,31 +673,31 @@ static int get_drop(const char *kernel, double pixfrac, double scale_ratio, Drop
 
 PyDoc_STRVAR(add_chip_doc,
              "add_chip(science, weight, coefficients, x_knots, y_knots, residual, centre, half_size, sums, origin,"
-             " kernel, pixfrac, scale_ratio, context=None, context_bit=0, variance=None, variance_sums=None,"
-             " quality=None, quality_flags=None, instruction_set=None)\n--\n\n"
+             " kernel, pixfrac, scale_ratio, unit_weight=1.0, touched=None, context=None, context_bit=0, variance=None,"
+             " variance_sums=None, quality=None, quality_flags=None, instruction_set=None)\n--\n\n"
              "Add a chip to a window of the output; see multivisit.combine.kernel_engine.add_chip_to_rows.");
 
 static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"science", "weight", "coefficients", "x_knots", "y_knots", "residual", "centre",
-                            "half_size", "sums", "origin", "kernel", "pixfrac", "scale_ratio", "context",
-                            "context_bit", "variance", "variance_sums", "quality", "quality_flags",
+                            "half_size", "sums", "origin", "kernel", "pixfrac", "scale_ratio", "unit_weight",
+                            "touched", "context", "context_bit", "variance", "variance_sums", "quality", "quality_flags",
                             "instruction_set", NULL};
-    PyObject *science, *weight, *arrays[4], *sums, *context = Py_None, *variance = Py_None;
+    PyObject *science, *weight, *arrays[4], *sums, *touched = Py_None, *context = Py_None, *variance = Py_None;
     PyObject *variance_sums = Py_None, *quality = Py_None, *quality_flags = Py_None;
     PixelMap map = {0};
     Chip chip = {0};
     Window window = {0};
     Drop drop = {KERNEL_SQUARE, 0.5};
     const char *kernel, *instruction_set = NULL;
-    double pixfrac, scale_ratio;
+    double pixfrac, scale_ratio, unit_weight = 1.0;
     Py_ssize_t column, row;
     unsigned int bit = 0;
     if (!PyArg_ParseTupleAndKeywords(
-            arguments, keywords, "OOOOOO(dd)(dd)O(nn)sdd|OIOOOOz:add_chip", names, &science, &weight, &arrays[0],
+            arguments, keywords, "OOOOOO(dd)(dd)O(nn)sdd|dOOIOOOOz:add_chip", names, &science, &weight, &arrays[0],
             &arrays[1], &arrays[2], &arrays[3], &map.centre[0], &map.centre[1], &map.half_size[0],
-            &map.half_size[1], &sums, &column, &row, &kernel, &pixfrac, &scale_ratio, &context, &bit, &variance,
-            &variance_sums, &quality, &quality_flags, &instruction_set))
+            &map.half_size[1], &sums, &column, &row, &kernel, &pixfrac, &scale_ratio, &unit_weight, &touched,
+            &context, &bit, &variance, &variance_sums, &quality, &quality_flags, &instruction_set))
         return NULL;
     const Build *build = find_build(instruction_set);
     if (build == NULL || !get_drop(kernel, pixfrac, scale_ratio, &drop))
@@ -676,13 +721,16 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     chip.columns = pixels->shape[1];
     chip.science = pixels->buf;
     chip.factor = (float)(scale_ratio * scale_ratio);
+    chip.unit_weight = (float)unit_weight;
     window.rows = output->shape[0];
     window.columns = output->shape[1];
     window.first_row = row;
     window.first_column = column;
     window.sums = output->buf;
     window.context_bit = (int32_t)bit;
-    chip.weight = get_plane(&buffers, weight, "weight", 'f', 0, chip.rows, chip.columns, &failed);
+    if (!get_weights(&buffers, weight, &chip))
+        goto done;
+    window.touched = get_touched(&buffers, touched, window.rows, &failed);
     chip.variance = get_plane(&buffers, variance, "variance", 'f', 0, chip.rows, chip.columns, &failed);
     chip.quality = get_plane(&buffers, quality, "quality", 'i', 0, chip.rows, chip.columns, &failed);
     window.context = get_plane(&buffers, context, "context", 'i', 1, window.rows, window.columns, &failed);
@@ -692,10 +740,6 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         get_plane(&buffers, quality_flags, "quality_flags", 'i', 1, window.rows, window.columns, &failed);
     if (failed)
         goto done;
-    if (chip.weight == NULL) {
-        PyErr_SetString(PyExc_ValueError, "weight: found None, expected an array");
-        goto done;
-    }
     if (!all_finite(map.centre, 2) || !all_finite(map.half_size, 2)
         || !all_finite(map.coefficients, 2 * map.terms * map.terms)
         || !all_finite(map.x_knots, map.n_x_knots) || !all_finite(map.y_knots, map.n_y_knots)
@@ -704,7 +748,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
         goto done;
     }
-    map_bounds(&map, &chip, &largest, &bend);
+    map_bounds(&map, &chip, (double)(PART * build->lanes), &largest, &bend);
     if (!all_finite(&largest, 1) || largest + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
@@ -724,14 +768,15 @@ done:
     return result;
 }
 
-PyDoc_STRVAR(divide_doc, "divide(sums, fill_value, science, weight)\n--\n\n"
-                         "Write sum(w a d) / sum(w a), or the fill value where there is no weight, and sum(w a).");
+PyDoc_STRVAR(divide_doc,
+             "divide(sums, touched, fill_value, science, weight)\n--\n\n"
+             "Write sum(w a d) / sum(w a), or the fill value where there is no weight, and sum(w a).");
 
 static PyObject *py_divide(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    PyObject *sums, *science, *weight;
+    PyObject *sums, *touched, *science, *weight;
     float fill;
-    if (!PyArg_ParseTuple(arguments, "OfOO:divide", &sums, &fill, &science, &weight))
+    if (!PyArg_ParseTuple(arguments, "OOfOO:divide", &sums, &touched, &fill, &science, &weight))
         return NULL;
     Buffers buffers = {.n = 0};
     PyObject *result = NULL;
@@ -739,12 +784,25 @@ static PyObject *py_divide(PyObject *Py_UNUSED(module), PyObject *arguments)
     const Py_buffer *input = get_array(&buffers, sums, "sums", 'f', 3, 0);
     if (input != NULL && input->shape[2] == 2) {
         const Py_ssize_t rows = input->shape[0], columns = input->shape[1];
+        const int32_t *reach = get_touched(&buffers, touched, rows, &failed);
         float *values = get_plane(&buffers, science, "science", 'f', 1, rows, columns, &failed);
         float *weights = get_plane(&buffers, weight, "weight", 'f', 1, rows, columns, &failed);
         if (!failed && values != NULL && weights != NULL) {
             const float *from = input->buf;
             Py_BEGIN_ALLOW_THREADS
-            usable_builds[0].divide(from, rows * columns, fill, values, weights);
+            for (Py_ssize_t row = 0; row < rows; row++) {
+                ptrdiff_t first, last;
+                touched_columns(reach, row, columns, &first, &last);
+                float *value = values + row * columns, *total = weights + row * columns;
+                for (ptrdiff_t i = 0; i < first; i++)
+                    value[i] = fill;
+                usable_builds[0].divide(from + 2 * (row * columns + first), last - first, fill, value + first,
+                                        total + first);
+                for (ptrdiff_t i = last; i < columns; i++)
+                    value[i] = fill;
+                memset(total, 0, (size_t)first * sizeof(float));
+                memset(total + last, 0, (size_t)(columns - last) * sizeof(float));
+            }
             Py_END_ALLOW_THREADS
             result = Py_NewRef(Py_None);
         }
@@ -755,9 +813,41 @@ static PyObject *py_divide(PyObject *Py_UNUSED(module), PyObject *arguments)
     return result;
 }
 
+PyDoc_STRVAR(clear_doc, "clear(plane, touched)\n--\n\n"
+                        "Set the output pixels of a plane (rows, columns, ...) that were touched to 0.");
+
+static PyObject *py_clear(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *object, *touched;
+    if (!PyArg_ParseTuple(arguments, "OO:clear", &object, &touched))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    Py_buffer *plane = &buffers.views[0];
+    if (PyObject_GetBuffer(object, plane, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE) < 0)
+        return NULL;
+    buffers.n = 1;
+    int failed = plane->ndim < 2;
+    if (failed)
+        PyErr_Format(PyExc_ValueError, "plane: found %d dimensions, expected at least 2", plane->ndim);
+    const int32_t *reach = failed ? NULL : get_touched(&buffers, touched, plane->shape[0], &failed);
+    if (!failed && plane->len > 0) {
+        const ptrdiff_t rows = plane->shape[0], columns = plane->shape[1], size = plane->len / rows / columns;
+        Py_BEGIN_ALLOW_THREADS
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            ptrdiff_t first, last;
+            touched_columns(reach, row, columns, &first, &last);
+            memset((char *)plane->buf + (row * columns + first) * size, 0, (size_t)((last - first) * size));
+        }
+        Py_END_ALLOW_THREADS
+    }
+    release_buffers(&buffers);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
 static PyMethodDef methods[] = {
     {"add_chip", (PyCFunction)(void (*)(void))py_add_chip, METH_VARARGS | METH_KEYWORDS, add_chip_doc},
     {"divide", py_divide, METH_VARARGS, divide_doc},
+    {"clear", py_clear, METH_VARARGS, clear_doc},
     {NULL, NULL, 0, NULL},
 };
 

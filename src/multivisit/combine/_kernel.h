@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Pixels of one chip row that are worked on together. */
-#define BLOCK 128
+/* Neighbouring pixels of a chip row that a lane works on; see Workspace. */
+#define PART 16
 
 /* Chip rows of a block that are accepted or rejected, and summed, together: a patch. */
 #define PATCH_ROWS 32
@@ -15,8 +15,11 @@
 /* Most lanes that a block is divided into; see Workspace. */
 #define MOST_LANES 16
 
+/* Most pixels of one chip row that are worked on together, a block. */
+#define LARGEST_BLOCK (PART * MOST_LANES)
+
 /* Positions along a block: those of its pixels and, once more for each lane, the one behind its last. */
-#define POSITIONS (BLOCK + MOST_LANES)
+#define POSITIONS (LARGEST_BLOCK + MOST_LANES)
 
 /* Sides of the boxes of output pixels that the vectorised areas know; larger drops take a slow path. */
 #define SMALLEST_BOX 2
@@ -50,7 +53,10 @@ typedef struct {
 
 typedef struct {
     ptrdiff_t rows, columns;
-    const float *science, *weight;
+    const float *science;
+    const float *weight; /* or NULL: then there is a mask */
+    const unsigned char *mask; /* of the pixels that count, or NULL */
+    float unit_weight; /* factor of the weights; weight of the pixels of a mask */
     const float *variance; /* or NULL */
     const int32_t *quality; /* or NULL */
     float factor; /* of the science values; squared of the variances */
@@ -61,6 +67,7 @@ typedef struct {
     ptrdiff_t rows, columns;
     ptrdiff_t first_row, first_column; /* of the window in the grid */
     float *sums; /* [row][column][2]: sum of weight x share x value, sum of weight x share */
+    int32_t *touched; /* [row][2]: columns that were added to, the first and the one after the last; or NULL */
     int32_t *context; /* or NULL */
     int32_t context_bit;
     float *variance; /* or NULL: sum of (weight x share)^2 x variance */
@@ -104,14 +111,15 @@ typedef struct {
     float *variance; /* [row][column][lane], or NULL */
     int32_t *quality; /* [row][column][lane], or NULL */
     int32_t *first, *last; /* [row]: columns in use, `first` to before `last` */
+    int32_t *expected_first, *expected_last; /* those of the patch before, to ask for memory */
     int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of column 0 and row 0, in the grid */
     int in_use;
 } Tile;
 
 /* Everything that a thread needs for one block of pixels.
  *
- * A block is divided into as many parts of neighbouring columns as vectors have lanes, and the lanes work on a
- * part each.  Arrays are indexed by place: place k * lanes + l is the k-th pixel of lane l's part.  So the
+ * A block is divided into as many parts of PART neighbouring columns as vectors have lanes, and the lanes work
+ * on a part each.  Arrays are indexed by place: place k * lanes + l is the k-th pixel of lane l's part.  So the
  * pixels of a vector are far from each other and fall, seen from the middles of their parts, at nearly the same
  * place: they never add to the same number, and the numbers that they add to lie side by side in a tile.
  */
@@ -120,18 +128,19 @@ typedef struct {
     Tile tile;
     double edges[2][2][2][POSITIONS]; /* output positions [edge row][side][axis] */
     double centres[2][POSITIONS];
-    float corner[2][3][BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0 */
-    float line[2][BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
-    int32_t box[2][BLOCK]; /* [axis]: first output pixel of the box, in the grid */
-    int32_t lowest[2][BLOCK]; /* [axis]: first output pixel of the lowest box of the vector, in the tile */
-    int32_t offset[2][BLOCK]; /* [axis]: minus how far beyond that the pixel's box is */
+    float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0 */
+    float line[2][LARGEST_BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
+    int32_t box[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the box, in the grid */
+    int32_t lowest[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the lowest box of the vector, in the tile */
+    int32_t offset[2][LARGEST_BLOCK]; /* [axis]: minus how far beyond that the pixel's box is */
     int32_t beyond[MOST_LANES];
-    float share[LARGEST_BOX * LARGEST_BOX][BLOCK]; /* of the drop in each output pixel of the box */
+    float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in each output pixel of the box */
     /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
      * weight^2 x variance, flags. */
-    float value[BLOCK], weight[BLOCK], variance[BLOCK];
-    int32_t quality[BLOCK];
+    float value[LARGEST_BLOCK], weight[LARGEST_BLOCK], variance[LARGEST_BLOCK];
+    int32_t quality[LARGEST_BLOCK];
     float run[MOST_LANES][2 * RUN]; /* of a tile, by lane: sums of output pixels as in the window */
+    float row[2][LARGEST_BLOCK]; /* weights and values of a block in the order of columns */
 } Workspace;
 
 /* One call: all that stays the same while a chip is added to a window. */

@@ -10,8 +10,8 @@
  * have the same bits in any window that holds it.
  */
 
-/* Pixels of a lane's part of a block, and positions of their sides. */
-#define PART (BLOCK / LANES)
+/* Pixels of a block, and positions of their sides. */
+#define BLOCK (PART * LANES)
 #define PLACES (BLOCK + LANES)
 
 typedef float NAME(Vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -67,7 +67,7 @@ INLINE void NAME(place)(Workspace *ws, const double *const corners[2][4])
     for (int axis = 0; axis < 2; axis++) {
         const double *restrict p0 = corners[axis][0], *restrict p1 = corners[axis][1];
         const double *restrict p2 = corners[axis][2], *restrict p3 = corners[axis][3];
-        float (*restrict corner)[BLOCK] = ws->corner[axis];
+        float (*restrict corner)[LARGEST_BLOCK] = ws->corner[axis];
         float *restrict line = ws->line[axis];
         int32_t *restrict box = ws->box[axis];
         for (int p = 0; p < BLOCK; p++) {
@@ -88,7 +88,7 @@ INLINE float NAME(box_side)(const Workspace *ws)
 {
     float largest = 0.0f;
     for (int axis = 0; axis < 2; axis++) {
-        const float (*corner)[BLOCK] = ws->corner[axis];
+        const float (*corner)[LARGEST_BLOCK] = ws->corner[axis];
         const float *line = ws->line[axis];
         for (int p = 0; p < BLOCK; p++) {
             const float high = MAX(MAX(corner[0][p], corner[1][p]), MAX(corner[2][p], 0.0f));
@@ -120,10 +120,10 @@ INLINE void NAME(box_range)(const int32_t *box, int32_t *first, int32_t *last)
  */
 INLINE void NAME(shares)(Workspace *ws, const int side)
 {
-    const float (*restrict cx)[BLOCK] = ws->corner[0];
-    const float (*restrict cy)[BLOCK] = ws->corner[1];
+    const float (*restrict cx)[LARGEST_BLOCK] = ws->corner[0];
+    const float (*restrict cy)[LARGEST_BLOCK] = ws->corner[1];
     const float *restrict line_x = ws->line[0], *restrict line_y = ws->line[1];
-    float (*restrict share)[BLOCK] = ws->share;
+    float (*restrict share)[LARGEST_BLOCK] = ws->share;
     for (int p = 0; p < BLOCK; p++) {
         const float x[5] = {0.0f, cx[0][p], cx[1][p], cx[2][p], 0.0f};
         const float y[5] = {0.0f, cy[0][p], cy[1][p], cy[2][p], 0.0f};
@@ -193,6 +193,7 @@ INLINE void NAME(add_one)(const Job *job, int place, ptrdiff_t row, ptrdiff_t co
     if (row < 0 || row >= window->rows || column < 0 || column >= window->columns)
         return;
     const ptrdiff_t at = row * window->columns + column;
+    touch(window, row, column, column + 1);
     window->sums[2 * at] += share * ws->value[place];
     window->sums[2 * at + 1] += share * ws->weight[place];
     if (window->context != NULL)
@@ -275,7 +276,7 @@ enum { NAME(SUMS), NAME(VARIANCE), NAME(QUALITY) };
  */
 INLINE void NAME(add_to_tile)(const Workspace *ws, int place, ptrdiff_t at, const int side, const int plane)
 {
-    const float (*share)[BLOCK] = ws->share;
+    const float (*share)[LARGEST_BLOCK] = ws->share;
     const Tile *tile = &ws->tile;
     const NAME(Flags) right = *(const NAME(Flags) *)&ws->offset[0][place];
     const NAME(Flags) up = *(const NAME(Flags) *)&ws->offset[1][place];
@@ -341,60 +342,66 @@ INLINE void NAME(add_boxes)(const Job *job, const int side)
     }
 }
 
-/* Transpose a run of a tile: numbers [output pixel][2][lane] become [lane][output pixel][2].
+/* Transpose LANES x LANES numbers, whose rows are some numbers apart; changes `in` on the way.
  *
  * Blocks of 4 x 4 numbers first, in place, then what the quarters (halves) of the vectors hold.  Not in an array
  * of vectors on the stack: compilers do not align those for the address sanitizer.
  */
-INLINE void NAME(transpose_run)(float *run, float sums[LANES][2 * RUN])
+INLINE void NAME(transpose)(float *in, ptrdiff_t in_stride, float *out, ptrdiff_t out_stride)
 {
     UNROLL
-    for (int g = 0; g < 4; g++) {
-        NAME(Vector) *row = (NAME(Vector) *)(run + 4 * g * LANES);
-        const NAME(Vector) low01 = LOW_PAIRS(row[0], row[1]), high01 = HIGH_PAIRS(row[0], row[1]);
-        const NAME(Vector) low23 = LOW_PAIRS(row[2], row[3]), high23 = HIGH_PAIRS(row[2], row[3]);
-        row[0] = LOW_HALVES(low01, low23);
-        row[1] = HIGH_HALVES(low01, low23);
-        row[2] = LOW_HALVES(high01, high23);
-        row[3] = HIGH_HALVES(high01, high23);
+    for (int g = 0; g < LANES; g += 4) {
+        NAME(Vector) *const r0 = (NAME(Vector) *)(in + g * in_stride);
+        NAME(Vector) *const r1 = (NAME(Vector) *)(in + (g + 1) * in_stride);
+        NAME(Vector) *const r2 = (NAME(Vector) *)(in + (g + 2) * in_stride);
+        NAME(Vector) *const r3 = (NAME(Vector) *)(in + (g + 3) * in_stride);
+        const NAME(Vector) low01 = LOW_PAIRS(*r0, *r1), high01 = HIGH_PAIRS(*r0, *r1);
+        const NAME(Vector) low23 = LOW_PAIRS(*r2, *r3), high23 = HIGH_PAIRS(*r2, *r3);
+        *r0 = LOW_HALVES(low01, low23);
+        *r1 = HIGH_HALVES(low01, low23);
+        *r2 = LOW_HALVES(high01, high23);
+        *r3 = HIGH_HALVES(high01, high23);
     }
     UNROLL
     for (int l = 0; l < 4; l++) {
-        const NAME(Vector) *row = (const NAME(Vector) *)(run + l * LANES);
-        const NAME(Vector) left01 = LEFT_QUARTERS(row[0], row[4]);
-        const NAME(Vector) right01 = RIGHT_QUARTERS(row[0], row[4]);
-        const NAME(Vector) left23 = LEFT_QUARTERS(row[8], row[12]);
-        const NAME(Vector) right23 = RIGHT_QUARTERS(row[8], row[12]);
+        const NAME(Vector) row0 = *(const NAME(Vector) *)(in + l * in_stride);
+        const NAME(Vector) row4 = *(const NAME(Vector) *)(in + (4 + l) * in_stride);
+        const NAME(Vector) left01 = LEFT_QUARTERS(row0, row4), right01 = RIGHT_QUARTERS(row0, row4);
 #if LANES == 16
-        *(NAME(Vector) *)sums[l] = EVEN_QUARTERS(left01, left23);
-        *(NAME(Vector) *)sums[4 + l] = ODD_QUARTERS(left01, left23);
-        *(NAME(Vector) *)sums[8 + l] = EVEN_QUARTERS(right01, right23);
-        *(NAME(Vector) *)sums[12 + l] = ODD_QUARTERS(right01, right23);
+        const NAME(Vector) row8 = *(const NAME(Vector) *)(in + (8 + l) * in_stride);
+        const NAME(Vector) row12 = *(const NAME(Vector) *)(in + (12 + l) * in_stride);
+        const NAME(Vector) left23 = LEFT_QUARTERS(row8, row12), right23 = RIGHT_QUARTERS(row8, row12);
+        *(NAME(Vector) *)(out + l * out_stride) = EVEN_QUARTERS(left01, left23);
+        *(NAME(Vector) *)(out + (4 + l) * out_stride) = ODD_QUARTERS(left01, left23);
+        *(NAME(Vector) *)(out + (8 + l) * out_stride) = EVEN_QUARTERS(right01, right23);
+        *(NAME(Vector) *)(out + (12 + l) * out_stride) = ODD_QUARTERS(right01, right23);
 #else
-        *(NAME(Vector) *)sums[l] = left01;
-        *(NAME(Vector) *)&sums[l][LANES] = left23;
-        *(NAME(Vector) *)sums[4 + l] = right01;
-        *(NAME(Vector) *)&sums[4 + l][LANES] = right23;
+        *(NAME(Vector) *)(out + l * out_stride) = left01;
+        *(NAME(Vector) *)(out + (4 + l) * out_stride) = right01;
 #endif
     }
 }
 
 /* Add a run of a tile's output pixels to the window for one lane: those from `from` to before `to`. */
-INLINE void NAME(add_run)(const Job *job, const float sums[2 * RUN], ptrdiff_t cell, int lane, ptrdiff_t at,
+INLINE void NAME(add_run)(const Job *job, const float *sums, ptrdiff_t cell, int lane, ptrdiff_t at,
                           ptrdiff_t from, ptrdiff_t to)
 {
     const Window *window = job->window;
     const Tile *tile = &job->workspace->tile;
     float *output = window->sums + 2 * at;
     if (to - from == RUN) {
+        UNROLL
         for (int i = 0; i < 2 * RUN; i += LANES)
             *(NAME(Vector) *)&output[i] += *(const NAME(Vector) *)&sums[i];
+        if (window->context != NULL) {
+            /* The weights are the upper halves of the pairs. */
+            const RunPairs weighted = (*(const RunPairs *)sums >> 32) != 0;
+            *(RunFlags *)&window->context[at] |= __builtin_convertvector(weighted, RunFlags) & window->context_bit;
+        }
     } else {
         for (ptrdiff_t i = 2 * from; i < 2 * to; i++)
             output[i] += sums[i];
-    }
-    if (window->context != NULL) {
-        for (ptrdiff_t i = from; i < to; i++)
+        for (ptrdiff_t i = from; i < to && window->context != NULL; i++)
             window->context[at + i] |= sums[2 * i + 1] != 0.0f ? window->context_bit : 0;
     }
     if (window->variance != NULL) {
@@ -407,22 +414,57 @@ INLINE void NAME(add_run)(const Job *job, const float sums[2 * RUN], ptrdiff_t c
     }
 }
 
-/* Ask for the memory where a row of the tile will be added. */
-INLINE void NAME(prefetch_output)(const Job *job, ptrdiff_t r)
+/* Ask for the memory where some rows of the tile will be added, as far as the patch before tells. */
+INLINE void NAME(prefetch_output)(const Job *job, ptrdiff_t first_row, ptrdiff_t last_row)
 {
     const Tile *tile = &job->workspace->tile;
     const Window *window = job->window;
-    if (r >= tile->rows)
-        return;
+    for (ptrdiff_t r = first_row; r < last_row; r++) {
+        const ptrdiff_t first = tile->expected_first[r], last = tile->expected_last[r];
+        for (int l = 0; l < LANES && first < last; l++) {
+            const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
+            if (row < 0 || row >= window->rows)
+                continue;
+            const ptrdiff_t from = tile->origin[0][l] - window->first_column;
+            const ptrdiff_t begin = MAX(from + first, 0), end = MIN(from + last + RUN, window->columns);
+            const ptrdiff_t at = row * window->columns;
+            for (ptrdiff_t column = begin; column < end; column += RUN)
+                __builtin_prefetch(window->sums + 2 * (at + column), 0, 2);
+            for (ptrdiff_t column = begin; column < end && window->context != NULL; column += 2 * RUN)
+                __builtin_prefetch(window->context + at + column, 0, 2);
+        }
+    }
+}
+
+/* Add a run of the tile's row r from column c on to the window, for all lanes, and empty it. */
+INLINE void NAME(add_runs)(const Job *job, ptrdiff_t r, ptrdiff_t c)
+{
+    Tile *tile = &job->workspace->tile;
+    const Window *window = job->window;
+    const ptrdiff_t cell = r * tile->stride + c;
+    float *run = tile->sums + cell * 2 * LANES;
+    float *sums = job->workspace->run[0];
+    UNROLL
+    for (int part = 0; part < 2 * RUN; part += LANES)
+        NAME(transpose)(run + part * LANES, LANES, sums + part, 2 * RUN);
     for (int l = 0; l < LANES; l++) {
         const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
+        const ptrdiff_t column = tile->origin[0][l] + c - window->first_column;
         if (row < 0 || row >= window->rows)
             continue;
-        const ptrdiff_t from = tile->origin[0][l] - window->first_column;
-        const ptrdiff_t end = MIN(from + tile->last[r], window->columns);
-        for (ptrdiff_t column = MAX(from + tile->first[r], 0); column < end; column += RUN)
-            __builtin_prefetch(window->sums + 2 * (row * window->columns + column), 1);
+        const ptrdiff_t at = row * window->columns + column;
+        if (column >= 0 && column + RUN <= window->columns)
+            NAME(add_run)(job, sums + 2 * RUN * l, cell, l, at, 0, RUN);
+        else
+            NAME(add_run)(job, sums + 2 * RUN * l, cell, l, at, MAX(0 - column, 0),
+                          MIN(window->columns - column, RUN));
     }
+    for (int i = 0; i < 2 * RUN; i++)
+        *(NAME(Vector) *)&run[i * LANES] = (NAME(Vector)){0.0f};
+    if (tile->variance != NULL)
+        memset(tile->variance + cell * LANES, 0, RUN * LANES * sizeof(float));
+    if (tile->quality != NULL)
+        memset(tile->quality + cell * LANES, 0, RUN * LANES * sizeof(int32_t));
 }
 
 /* Add the tile to the window, and empty it. */
@@ -431,30 +473,17 @@ static __attribute__((noinline)) void NAME(add_tile)(const Job *job)
     Tile *tile = &job->workspace->tile;
     const Window *window = job->window;
     for (ptrdiff_t r = 0; r < tile->rows; r++) {
-        NAME(prefetch_output)(job, r + TILE_ROWS_AHEAD);
-        for (ptrdiff_t c = tile->first[r] / RUN * RUN; c < tile->last[r]; c += RUN) {
-            const ptrdiff_t cell = r * tile->stride + c;
-            float *run = tile->sums + cell * 2 * LANES;
-            float (*sums)[2 * RUN] = job->workspace->run;
-            NAME(transpose_run)(run, sums);
-            for (int l = 0; l < LANES; l++) {
-                const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
-                const ptrdiff_t column = tile->origin[0][l] + c - window->first_column;
-                if (row < 0 || row >= window->rows)
-                    continue;
-                const ptrdiff_t at = row * window->columns + column;
-                if (column >= 0 && column + RUN <= window->columns)
-                    NAME(add_run)(job, sums[l], cell, l, at, 0, RUN);
-                else
-                    NAME(add_run)(job, sums[l], cell, l, at, MAX(0 - column, 0),
-                                  MIN(window->columns - column, RUN));
-            }
-            for (int i = 0; i < 2 * RUN; i++)
-                *(NAME(Vector) *)&run[i * LANES] = (NAME(Vector)){0.0f};
-            if (tile->variance != NULL)
-                memset(tile->variance + cell * LANES, 0, RUN * LANES * sizeof(float));
-            if (tile->quality != NULL)
-                memset(tile->quality + cell * LANES, 0, RUN * LANES * sizeof(int32_t));
+        const ptrdiff_t first = tile->first[r] / RUN * RUN, last = tile->last[r];
+        tile->expected_first[r] = (int32_t)MIN(first, last);
+        tile->expected_last[r] = (int32_t)last;
+        for (ptrdiff_t c = first; c < last; c += RUN)
+            NAME(add_runs)(job, r, c);
+        for (int l = 0; l < LANES && first < last; l++) {
+            const ptrdiff_t row = tile->origin[1][l] + r - window->first_row;
+            const ptrdiff_t column = tile->origin[0][l] - window->first_column;
+            const ptrdiff_t end = (last + RUN - 1) / RUN * RUN;
+            if (row >= 0 && row < window->rows)
+                touch(window, row, column + first, column + end);
         }
         tile->first[r] = INT32_MAX;
         tile->last[r] = 0;
@@ -662,34 +691,55 @@ INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row)
     return NAME(count_inside)(job);
 }
 
-/* Work out what the block's pixels add, in the order of places; `n` of its columns are on the chip. */
-INLINE void NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
+/* Read the weights and values of `n` pixels of a chip row from pixel `at` on. */
+INLINE void NAME(read_row)(const Chip *chip, ptrdiff_t at, const ptrdiff_t n, float *restrict weights,
+                           float *restrict values)
+{
+    const float unit = chip->unit_weight;
+    if (chip->mask != NULL) {
+        const unsigned char *restrict mask = chip->mask + at;
+        for (ptrdiff_t p = 0; p < n; p++)
+            weights[p] = mask[p] ? unit : 0.0f;
+    } else {
+        const float *restrict weight = chip->weight + at;
+        for (ptrdiff_t p = 0; p < n; p++)
+            weights[p] = weight[p] * unit;
+    }
+    /* By their bits: compilers take for granted that 0 times a number is 0. */
+    const int32_t *restrict science = (const int32_t *)(chip->science + at);
+    int32_t *restrict bits = (int32_t *)values;
+    for (ptrdiff_t p = 0; p < n; p++)
+        bits[p] = weights[p] != 0.0f ? science[p] : 0;
+}
+
+/* Work out what the block's pixels add, in the order of places; `n` of its columns are on the chip.  Gives the
+ * number of pixels of weight other than 0. */
+INLINE ptrdiff_t NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
 {
     const Chip *chip = job->chip;
     Workspace *ws = job->workspace;
-    const float *restrict weight = chip->weight + at, *restrict science = chip->science + at;
-    float copies[2][BLOCK];
+    float *restrict weights = ws->row[0], *restrict values = ws->row[1];
     if (n < BLOCK) {
-        memset(copies, 0, sizeof copies);
-        memcpy(copies[0], weight, (size_t)n * sizeof(float));
-        memcpy(copies[1], science, (size_t)n * sizeof(float));
-        weight = copies[0];
-        science = copies[1];
+        memset(weights, 0, BLOCK * sizeof(float));
+        memset(values, 0, BLOCK * sizeof(float));
+        NAME(read_row)(chip, at, n, weights, values);
+    } else {
+        NAME(read_row)(chip, at, BLOCK, weights, values);
     }
-    for (int k = 0; k < PART; k++) {
-        for (int l = 0; l < LANES; l++) {
-            ws->weight[k * LANES + l] = weight[l * PART + k];
-            ws->value[k * LANES + l] = science[l * PART + k];
-        }
+    int32_t n_weighted = 0;
+    for (int p = 0; p < BLOCK; p++)
+        n_weighted += weights[p] != 0.0f;
+    if (n_weighted == 0)
+        return 0;
+    for (int p = 0; p < BLOCK; p++)
+        values[p] *= weights[p] * chip->factor;
+    UNROLL
+    for (int part = 0; part < PART; part += LANES) {
+        NAME(transpose)(weights + part, PART, ws->weight + part * LANES, LANES);
+        NAME(transpose)(values + part, PART, ws->value + part * LANES, LANES);
     }
-    /* By their bits: compilers take for granted that 0 times a number is 0. */
-    int32_t *restrict values = (int32_t *)ws->value;
-    for (int p = 0; p < BLOCK; p++)
-        values[p] = ws->weight[p] != 0.0f ? values[p] : 0;
-    for (int p = 0; p < BLOCK; p++)
-        ws->value[p] *= ws->weight[p] * chip->factor;
     if (chip->variance == NULL && chip->quality == NULL)
-        return;
+        return n_weighted;
     for (int p = 0; p < BLOCK; p++) {
         const ptrdiff_t column = p % LANES * PART + p / LANES;
         const int counts = ws->weight[p] != 0.0f;
@@ -699,6 +749,7 @@ INLINE void NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
             ws->variance[p] = amplitude * amplitude * chip->variance[at + column];
         ws->quality[p] = counts && chip->quality != NULL ? chip->quality[at + column] : 0;
     }
+    return n_weighted;
 }
 
 INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t first)
@@ -708,8 +759,11 @@ INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t firs
     const ptrdiff_t at = (row + INPUT_ROWS_AHEAD) * chip->columns + first;
     for (int p = 0; p < BLOCK && first + p < chip->columns; p += 16) {
         __builtin_prefetch(chip->science + at + p);
-        __builtin_prefetch(chip->weight + at + p);
+        if (chip->mask == NULL)
+            __builtin_prefetch(chip->weight + at + p);
     }
+    for (int p = 0; p < BLOCK && first + p < chip->columns && chip->mask != NULL; p += 64)
+        __builtin_prefetch(chip->mask + at + p);
 }
 
 /* Add a chip to a window; gives the number of weighted pixels whose centres fall in the window.
@@ -723,6 +777,7 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
     Workspace *ws = job->workspace;
     const ptrdiff_t n_blocks = (chip->columns + BLOCK - 1) / BLOCK;
     const double half = job->drop->half_width;
+    const ptrdiff_t tile_rows = ws->tile.rows;
     ptrdiff_t n_used = 0;
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t first = block * BLOCK, n = MIN(chip->columns - first, BLOCK);
@@ -742,10 +797,10 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
                 NAME(lay_tile)(job, row);
             }
             NAME(prefetch_input)(chip, row, first);
-            const ptrdiff_t at = row * chip->columns + first;
-            if (NAME(count_weighted)(chip->weight + at, n) == 0)
+            const ptrdiff_t step = row % PATCH_ROWS;
+            NAME(prefetch_output)(job, step * tile_rows / PATCH_ROWS, (step + 1) * tile_rows / PATCH_ROWS);
+            if (NAME(load)(job, row * chip->columns + first, n) == 0)
                 continue;
-            NAME(load)(job, at, n);
             switch (job->drop->shape) {
             case KERNEL_SQUARE: n_used += NAME(add_squares)(job, row, &edge); break;
             case KERNEL_TURBO: n_used += NAME(add_turbos)(job, row); break;
@@ -771,5 +826,5 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
 
 #undef CHOOSE
 #undef SMALLER
-#undef PART
+#undef BLOCK
 #undef PLACES

@@ -118,13 +118,6 @@ static void take_off(float *science, unsigned char *good, const unsigned char *m
 }
 
 BUILDS
-static void spread(const unsigned char *good, ptrdiff_t n, float weight, float *weights)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        weights[i] = good[i] ? weight : 0.0f;
-}
-
-BUILDS
 static double sum_of(const float *values, ptrdiff_t n)
 {
     double lanes[LANES] = {0.0}, sum = 0.0;
@@ -464,25 +457,6 @@ static PyObject *py_take_off(PyObject *Py_UNUSED(module), PyObject *arguments)
     return PyErr_Occurred() ? NULL : Py_BuildValue("(nn)", counts[0], counts[1]);
 }
 
-static PyObject *py_spread(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    PyObject *good_object, *weights_object;
-    Py_ssize_t n;
-    float weight;
-    if (!PyArg_ParseTuple(arguments, "OnfO:spread", &good_object, &n, &weight, &weights_object))
-        return NULL;
-    Arrays arrays = {.n = 0};
-    const unsigned char *good = take(&arrays, good_object, "good", n, 1, 0);
-    float *weights = take(&arrays, weights_object, "weights", n, 4, 1);
-    if (!PyErr_Occurred()) {
-        Py_BEGIN_ALLOW_THREADS
-        spread(good, n, weight, weights);
-        Py_END_ALLOW_THREADS
-    }
-    release(&arrays);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-}
-
 static PyObject *py_sample(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *science_object, *good_object, *out_object;
@@ -777,8 +751,6 @@ static PyMethodDef methods[] = {
     {"take_off", py_take_off, METH_VARARGS,
      "take_off(science, good, masked, n, sky)\n--\n\nTake masked pixels out of the good ones, put 0 where a pixel "
      "is not good, and take the sky off; gives the numbers of good pixels and of those taken out."},
-    {"spread", py_spread, METH_VARARGS,
-     "spread(good, n, weight, weights)\n--\n\nGive each good pixel a weight and each other one 0."},
     {"sample", py_sample, METH_VARARGS,
      "sample(science, good, rows, columns, step, out)\n--\n\nCollect the good ones of every step-th pixel of every "
      "step-th row; gives their number. There is room for all of them and one more in `out`."},

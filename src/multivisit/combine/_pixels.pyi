@@ -24,7 +24,6 @@ def take_off(
     n: int,
     sky: float,
 ) -> tuple[int, int]: ...
-def spread(good: NDArray[np.bool_], n: int, weight: float, weights: NDArray[np.float32]) -> None: ...
 def sample(
     science: NDArray[np.float32],
     good: NDArray[np.bool_],

@@ -12,18 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from multivisit.combine import _pixels
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from multivisit.combine.survey import SurveyedChips
 
-__all__ = ["KEPT_BYTES", "LOADING_BYTES", "ChipCache", "ChipPixels", "WeightPlane"]
+__all__ = ["KEPT_BYTES", "LOADING_BYTES", "ChipCache", "ChipPixels"]
 
 KEPT_BYTES = 5
 """Bytes that are kept of each pixel: float32 science and a mask."""
@@ -60,56 +57,19 @@ class ChipPixels:
     variance: NDArray[np.float32] | None = field(default=None, repr=False)
     """Variance of each pixel, (electrons/s)^2, (ny, nx), finite; None where no error plane is made."""
 
-    def fill_weights(self, rows: slice, plane: NDArray[np.float32]) -> None:
-        """Give the pixels of some rows their weights.
-
-        Parameters
-        ----------
-        rows : slice
-            The rows.
-        plane : ndarray of float32
-            Shape (ny, nx); the rows are filled, the others left as they are.
-        """
-        if self.weight_plane is not None:
-            plane[rows] = self.weight_plane[rows]
-            return
-        _pixels.spread(self.good[rows], self.good[rows].size, float(np.float32(self.weight)), plane[rows])
-
-
-class WeightPlane:
-    """Memory for the weights of one chip after another.
-
-    Parameters
-    ----------
-    n_pixels : int
-        Pixels of the largest chip.
-    """
-
-    def __init__(self, n_pixels: int) -> None:
-        self._memory = np.zeros(n_pixels, dtype=np.float32)
-        self._used = slice(0, 0)
-
-    def of(self, pixels: ChipPixels, rows: slice) -> NDArray[np.float32]:
-        """Make the plane of weights that the pixels of some rows have.
-
-        Parameters
-        ----------
-        pixels : ChipPixels
-            The chip.
-        rows : slice
-            Its rows.
+    def weights(self) -> tuple[NDArray[np.float32] | NDArray[np.bool_], float]:
+        """Give the weights as engines take them.
 
         Returns
         -------
-        ndarray of float32
-            Weights, shape (ny, nx), 0 outside the rows; valid until the next chip's are asked for.
+        weight : ndarray of float32 or bool
+            Weights, shape (ny, nx), or which pixels count.
+        unit_weight : float
+            Factor of the weights; the weight of the pixels that count.
         """
-        shape = pixels.good.shape
-        self._memory[self._used] = 0.0
-        self._used = slice(rows.start * shape[1], rows.stop * shape[1])
-        plane = self._memory[: pixels.good.size].reshape(shape)
-        pixels.fill_weights(rows, plane)
-        return plane
+        if self.weight_plane is not None:
+            return self.weight_plane, 1.0
+        return self.good, self.weight
 
 
 @dataclass

@@ -59,15 +59,17 @@ class Engine(Protocol):
     def add_chip(
         self,
         science: NDArray[np.float32],
-        weight: NDArray[np.float32],
+        weight: NDArray[np.float32] | NDArray[np.bool_],
         pixel_map: PixelMap,
         scale_ratio: float,
         chip_number: int,
         *,
+        unit_weight: float = 1.0,
         variance: NDArray[np.float32] | None = None,
     ) -> int:
         """Add a chip and give the number of its weighted pixels whose centres fall in the window.
 
+        `weight` may be a mask of the pixels that count, whose weight is `unit_weight`, the factor of weights.
         `variance` has the variances of the pixels, which an engine with a variance plane needs.
         """
         ...
@@ -150,11 +152,12 @@ class DrizzleEngine:
     def add_chip(
         self,
         science: NDArray[np.float32],
-        weight: NDArray[np.float32],
+        weight: NDArray[np.float32] | NDArray[np.bool_],
         pixel_map: PixelCoordinates,
         scale_ratio: float,
         chip_number: int,
         *,
+        unit_weight: float = 1.0,
         variance: NDArray[np.float32] | None = None,
     ) -> int:
         """Add a chip to the window.
@@ -163,14 +166,16 @@ class DrizzleEngine:
         ----------
         science : ndarray of float32
             Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
-        weight : ndarray of float32
-            Weights, same shape, 0 for pixels that do not count.
+        weight : ndarray of float32 or bool
+            Weights, same shape, 0 for pixels that do not count, or which pixels count.
         pixel_map : PixelCoordinates
             Where the pixels fall in the grid.
         scale_ratio : float
             Output pixel scale over the chip's nominal pixel scale.
         chip_number : int
             Number of the chip in the context, from 0.
+        unit_weight : float
+            Factor of the weights; the weight of the pixels that count where `weight` tells only that.
         variance : ndarray of float32, optional
             Variances of the pixels, shape (ny, nx), for an engine with a variance plane; others ignore it.
 
@@ -201,12 +206,13 @@ class DrizzleEngine:
             if rows.start >= rows.stop:
                 continue
             block = (slice(first + rows.start, first + rows.stop), columns)
+            weights = np.multiply(weight[block], np.float32(unit_weight), dtype=np.float32)
             n_used += self._count_inside(
-                coordinates[block[0].start - start : block[0].stop - start, columns], weight[block]
+                coordinates[block[0].start - start : block[0].stop - start, columns], weights
             )
             self._drizzle(
                 science[block],
-                weight[block],
+                weights,
                 _with_halo(coordinates, (block[0].start - start, block[0].stop - start), columns, pixel_map),
                 scale_ratio,
                 chip_number,

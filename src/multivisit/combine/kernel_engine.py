@@ -95,6 +95,10 @@ class WindowSums:
     quality: NDArray[np.int32] | None = field(default=None, repr=False)
     """All DQ flags of the input pixels that fall here, shape (rows, columns); None if not kept."""
 
+    touched: NDArray[np.int32] | None = field(default=None, repr=False)
+    """First column of each row that was added to and the one after the last, shape (rows, 2): outside of them
+    all is 0. None if not kept."""
+
     @classmethod
     def zeros(
         cls,
@@ -119,12 +123,15 @@ class WindowSums:
             Whether to keep these planes.
         """
         planes = math.ceil(context_chips / _CONTEXT_BITS)
+        touched = np.empty((shape[0], 2), dtype=np.int32)
+        touched[...] = shape[1], 0
         return cls(
             np.zeros((*shape, 2), dtype=np.float32),
             origin,
             np.zeros((planes, *shape), dtype=np.int32) if planes else None,
             np.zeros(shape, dtype=np.float32) if variance else None,
             np.zeros(shape, dtype=np.int32) if quality else None,
+            touched,
         )
 
     def emptied(self, shape: tuple[int, int], origin: tuple[int, int]) -> WindowSums:
@@ -143,16 +150,21 @@ class WindowSums:
             An empty window; this one is of no use any more.
         """
         rows = shape[0]
+        context = None if self.context is None else self.context[:, :rows]
         window = WindowSums(
             self.sums[:rows],
             origin,
-            None if self.context is None else self.context[:, :rows],
+            context,
             None if self.variance is None else self.variance[:rows],
             None if self.quality is None else self.quality[:rows],
+            None if self.touched is None else self.touched[:rows],
         )
-        for plane in (window.sums, window.context, window.variance, window.quality):
+        # Only what was touched: new memory costs its clearing when it is touched first, and may never be.
+        for plane in (window.sums, window.variance, window.quality, *(() if context is None else context)):
             if plane is not None:
-                plane[...] = 0
+                _kernel.clear(plane, window.touched)
+        if window.touched is not None:
+            window.touched[...] = shape[1], 0
         return window
 
     def finish_rows(
@@ -169,7 +181,9 @@ class WindowSums:
         science, weight : ndarray of float32
             What is filled, shape (rows, columns), contiguous; see `finish`.
         """
-        _kernel.divide(self.sums[first_row : first_row + len(science)], fill_value, science, weight)
+        rows = slice(first_row, first_row + len(science))
+        touched = None if self.touched is None else self.touched[rows]
+        _kernel.divide(self.sums[rows], touched, fill_value, science, weight)
 
     def finish(self, fill_value: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Divide the sums.
@@ -208,11 +222,12 @@ class WindowSums:
 
 def add_chip_to_rows(
     science: NDArray[np.float32],
-    weight: NDArray[np.float32],
+    weight: NDArray[np.float32] | NDArray[np.bool_],
     pixel_map: PolynomialMap,
     window: WindowSums,
     *,
     scale_ratio: float,
+    unit_weight: float = 1.0,
     kernel: str = "square",
     pixfrac: float = 1.0,
     chip_number: int = 0,
@@ -230,14 +245,16 @@ def add_chip_to_rows(
     ----------
     science : ndarray of float32
         Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
-    weight : ndarray of float32
-        Weights, same shape, 0 for pixels that do not count.
+    weight : ndarray of float32 or bool
+        Weights, same shape, 0 for pixels that do not count, or which pixels count.
     pixel_map : PolynomialMap
         Where the pixels fall in the grid.
     window : WindowSums
         What is added to, in place.
     scale_ratio : float
         Output pixel scale over the chip's nominal pixel scale. Its square multiplies the values.
+    unit_weight : float
+        Factor of the weights; the weight of the pixels that count where `weight` tells only that.
     kernel : str
         ``square``: a drop's corners lie half a `pixfrac` from the pixel's centre along both chip axes and are
         carried over by the map. ``turbo``: drops are upright squares of side ``pixfrac / scale_ratio``.
@@ -264,7 +281,7 @@ def add_chip_to_rows(
     plane, bit = divmod(chip_number, _CONTEXT_BITS)
     return _kernel.add_chip(
         np.ascontiguousarray(science, dtype=np.float32),
-        np.ascontiguousarray(weight, dtype=np.float32),
+        np.ascontiguousarray(weight, dtype=None if weight.dtype == np.bool_ else np.float32),
         np.ascontiguousarray(pixel_map.coefficients),
         np.ascontiguousarray(pixel_map.x_knots),
         np.ascontiguousarray(pixel_map.y_knots),
@@ -276,6 +293,8 @@ def add_chip_to_rows(
         kernel,
         pixfrac,
         scale_ratio,
+        unit_weight=unit_weight,
+        touched=window.touched,
         context=None if window.context is None else window.context[plane],
         context_bit=1 << bit,
         variance=variance if window.variance is not None else None,
@@ -344,11 +363,12 @@ class KernelEngine:
     def add_chip(
         self,
         science: NDArray[np.float32],
-        weight: NDArray[np.float32],
+        weight: NDArray[np.float32] | NDArray[np.bool_],
         pixel_map: PolynomialMap,
         scale_ratio: float,
         chip_number: int,
         *,
+        unit_weight: float = 1.0,
         variance: NDArray[np.float32] | None = None,
     ) -> int:
         """Add a chip to the window.
@@ -357,14 +377,16 @@ class KernelEngine:
         ----------
         science : ndarray of float32
             Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
-        weight : ndarray of float32
-            Weights, same shape, 0 for pixels that do not count.
+        weight : ndarray of float32 or bool
+            Weights, same shape, 0 for pixels that do not count, or which pixels count.
         pixel_map : PolynomialMap
             Where the pixels fall in the grid.
         scale_ratio : float
             Output pixel scale over the chip's nominal pixel scale.
         chip_number : int
             Number of the chip in the context, from 0.
+        unit_weight : float
+            Factor of the weights; the weight of the pixels that count where `weight` tells only that.
         variance : ndarray of float32, optional
             Variances of the pixels, shape (ny, nx), for an engine with a variance plane; others ignore it.
 
@@ -384,6 +406,7 @@ class KernelEngine:
             pixel_map,
             self._window,
             scale_ratio=scale_ratio,
+            unit_weight=unit_weight,
             kernel=self._kernel,
             pixfrac=self._pixfrac,
             chip_number=chip_number,

@@ -309,19 +309,16 @@ def _drizzle_exposure(
     load_good: Callable[[int], tuple[NDArray[np.float32], NDArray[np.bool_]]],
 ) -> tuple[Sequence[RejectionChip], _Single | None]:
     """Drizzle one exposure by itself; weights are its exposure time."""
-    time = np.float32(group[0].exposure_time)
-    loaded = []
-    for chip in group:
-        science, good = load_good(chip.number)
-        loaded.append((chip, science, good.astype(np.float32) * time))
+    loaded = [(chip, *load_good(chip.number)) for chip in group]
+    time = group[0].exposure_time
     (left, right), (first, last) = _window_of(group, grid)
     parts, total, n_total = [], 0.0, 0
     for row in range(first, last, _SINGLE_ROWS):
         shape = (min(_SINGLE_ROWS, last - row), right - left)
         engine = make_engine(shape, origin=(left, row), kernel=rule.kernel, pixfrac=rule.pixfrac)
-        for chip, science, weights in loaded:
+        for chip, science, good in loaded:
             ratio = grid.scale / chip.nominal_scale
-            engine.add_chip(science, weights, chip.pixel_map, ratio, 0)
+            engine.add_chip(science, good, chip.pixel_map, ratio, 0, unit_weight=time)
         values, weights = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         engine.finish_rows(0, 0.0, values, weights)
         covered = np.flatnonzero(weights.any(axis=0))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, WeightPlane
+from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache
 from multivisit.combine.engines import context_planes, engine_memory, make_engine
 from multivisit.combine.kernel_engine import FAST_KERNELS, WindowSums
 from multivisit.combine.strips import ChipReach, Strip, lay_out_strips
@@ -120,7 +120,7 @@ class SweepPlan:
             (rows, self.shape[1]), columns, self.planes, kernel=self.kernel, variance=self.variance
         )
         blocks = _BLOCK_BYTES * min(rows, block_rows(self.shape[1])) * self.shape[1]
-        return engine + max(self.n_pixels.values()) * 4 + blocks
+        return engine + blocks
 
     def least_memory(self) -> int:
         """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
@@ -317,7 +317,6 @@ class _Workspace:
             if plan.kernel in FAST_KERNELS
             else None
         )
-        self.weights = WeightPlane(max(plan.n_pixels.values()))
         self.science = np.empty((block, columns), dtype=np.float32)
         self.weight = np.empty((block, columns), dtype=np.float32)
 
@@ -383,20 +382,19 @@ def _make_strip(
         variance=plan.variance,
         memory=space.window,
     )
-    last_row = strip.first_row + strip.shape[0]
     for number in strip.chips:
         if stop.is_set():
             return n_used
         chip = plan.chips[number]
-        rows = plan.reaches[number].rows_for(strip.first_row, last_row)
         with cache.borrow(number, strip.number) as pixels:
-            weights = space.weights.of(pixels, rows)
+            weight, unit_weight = pixels.weights()
             n_used[number] = engine.add_chip(
                 pixels.science,
-                weights,
+                weight,
                 chip.pixel_map,
                 chip.scale_ratio,
                 number,
+                unit_weight=unit_weight,
                 variance=pixels.variance,
             )
     for first, science, weight in _blocks(strip, space):
