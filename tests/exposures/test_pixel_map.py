@@ -181,6 +181,14 @@ def test_full_chips_across_ra_zero_and_over_the_poles(ra: float, dec: float) -> 
     assert largest_difference(PixelMap.fit(chip, shape, output), chip, output) < TOLERANCE
 
 
+@pytest.mark.parametrize(("chip_pole", "output_pole"), [(150.0, 180.0), (180.0, -20.0), (0.0, 77.0)])
+def test_turned_native_coordinates_are_followed(chip_pole: float, output_pole: float) -> None:
+    shape = (300, 200)
+    chip, output = chip_wcs(30.0, -40.0, 33.0, 0.05, shape, tables="npol"), output_grid(31.0, -41.0)
+    chip.wcs.lonpole, output.wcs.lonpole = chip_pole, output_pole
+    assert largest_difference(PixelMap.fit(chip, shape, output), chip, output) < TOLERANCE
+
+
 def test_the_map_of_a_subarray_is_that_of_the_whole_chip(real_data: Path) -> None:
     whole = read_exposure(real_data / "headers" / "acs_wfc_flt.fits.gz").chips[0].wcs()
     output = output_grid(7.0, -71.0)

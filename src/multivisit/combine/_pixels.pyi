@@ -14,9 +14,6 @@ def mark(
     good: NDArray[np.bool_],
 ) -> int: ...
 def count_unflagged(flags: NDArray[Any], n: int) -> int: ...
-def find_low(
-    science: NDArray[np.float32], good: NDArray[np.bool_], n: int, limit: float, low: NDArray[np.bool_]
-) -> int: ...
 def take_off(
     science: NDArray[np.float32],
     good: NDArray[np.bool_],
@@ -24,61 +21,6 @@ def take_off(
     n: int,
     sky: float,
 ) -> tuple[int, int]: ...
-def sample(
-    science: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    rows: int,
-    columns: int,
-    step: int,
-    out: NDArray[np.float32],
-) -> int: ...
-def clip(
-    values: NDArray[np.float32], n: int, n_clips: int, sigma: float
-) -> tuple[int, float, float, float, float]: ...
-def histogram(
-    values: NDArray[np.float32],
-    n: int,
-    edges: NDArray[np.float64],
-    n_bins: int,
-    counts: NDArray[np.int64],
-) -> None: ...
-def block_sums(
-    science: NDArray[np.float32],
-    usable: NDArray[np.bool_],
-    width: int,
-    rows: int,
-    columns: int,
-    block: int,
-    level: NDArray[np.float64],
-    per_level: int,
-    limit: float,
-    total: NDArray[np.float64],
-    pixels: NDArray[np.float64],
-    clipped: NDArray[np.float64],
-) -> None: ...
-def node_range(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    pixels: NDArray[np.float64],
-    clipped: NDArray[np.float64],
-    n: int,
-    start: tuple[float, float],
-    spacing: float,
-) -> tuple[float, float, float, float] | None: ...
-def add_to_nodes(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    total: NDArray[np.float64],
-    pixels: NDArray[np.float64],
-    clipped: NDArray[np.float64],
-    n: int,
-    start: tuple[float, float],
-    spacing: float,
-    first: tuple[float, float],
-    rows: int,
-    columns: int,
-    sums: NDArray[np.float64],
-) -> None: ...
 def big_endian(words: NDArray[Any], n: int, out: NDArray[Any]) -> int: ...
 def count_weights(
     weights: NDArray[np.float32],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multivisit.combine import _pixels
+from multivisit.combine import _survey
 from multivisit.combine.weights import histogram_mode
 from multivisit.errors import ParameterError
 
@@ -214,18 +214,39 @@ def chip_patches(
     ny, nx = science.shape
     native = spacing * output_scale / nominal_scale
     block = max(1, min(round(native / _BLOCKS_PER_PATCH), ny, nx))
-    blocks = _sum_blocks(science, good, block, clip_sigma)
-    if blocks is None:
+    rows, columns = ny // block, nx // block
+    image = (np.ascontiguousarray(science), np.ascontiguousarray(good), nx, rows, columns, block)
+    found = _local_level(*image)
+    if found is None:
         return None
-    total, pixels, clipped, noise = blocks
-    x, y = (np.ascontiguousarray(along) for along in _block_positions(pixel_map, total.shape, block))
-    ends = _pixels.node_range(x, y, pixels, clipped, x.size, origin, spacing)
-    if ends is None:
-        return None
-    first = (int(ends[0]), int(ends[1]))
-    shape = (int(ends[3]) - first[1] + 1, int(ends[2]) - first[0] + 1)
+    level, noise = found
+    # Nothing is clipped for the rounding of float32 alone.
+    limit = clip_sigma * noise + 1e-6 * float(np.abs(level).max())
+    places = [_block_knots(n) for n in (rows, columns)]
+    row_centres, column_centres = (knots * block + 0.5 * (block - 1) for knots in places)
+    positions = np.stack(pixel_map.at(*np.meshgrid(column_centres, row_centres)))
+    # Positions between the knots lie between theirs, and so do the nodes.
+    nodes = np.floor((positions + np.reshape(origin, (2, 1, 1))) / spacing + 0.5).astype(np.int64)
+    low, high = nodes.min(axis=(1, 2)), nodes.max(axis=(1, 2))
+    first = (int(low[0]), int(low[1]))
+    shape = (int(high[1] - low[1]) + 1, int(high[0] - low[0]) + 1)
     sums = np.zeros((3, *shape))
-    _pixels.add_to_nodes(x, y, total, pixels, clipped, x.size, origin, spacing, first, *shape, sums)
+    _survey.add_blocks(
+        *image,
+        level,
+        _LOCAL_BLOCKS,
+        limit,
+        places[0],
+        len(places[0]),
+        places[1],
+        len(places[1]),
+        positions,
+        origin,
+        spacing,
+        first,
+        *shape,
+        sums,
+    )
     area = nominal_scale**2
     return SkyPatches(first, sums[0] / area, sums[1], sums[2], (0.5 * native) ** 2, noise / area)
 
@@ -260,87 +281,35 @@ def merge_patches(patches: Sequence[SkyPatches]) -> SkyPatches:
     return SkyPatches(first, sums[0], sums[1], sums[2], min(p.full for p in patches), noise)
 
 
-def _sum_blocks(
-    science: NDArray[np.float32], good: NDArray[np.bool_], block: int, clip_sigma: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float] | None:
-    """Give sum, number and number clipped of the pixels in square blocks, and the pixel noise.
+def _block_knots(n: int) -> NDArray[np.float64]:
+    """Every 16th block of a row or column and the last one.
 
-    None without good pixels. Rows and columns that do not fill a block are left out.
+    Between their positions those of the others are interpolated, which is good to 0.1 pixel.
     """
-    rows, columns = science.shape[0] // block, science.shape[1] // block
-    offset = block // 2
-    with np.errstate(invalid="ignore"):
-        sample = science[offset::block, offset::block][:rows, :columns].astype(np.float64)
-    sample[~good[offset::block, offset::block][:rows, :columns]] = np.nan
-    level = _local_level(sample)
-    if level is None:
+    return np.append(np.arange(0, n - 1, _POSITION_STEP), n - 1).astype(np.float64)
+
+
+def _local_level(
+    science: NDArray[np.float32], good: NDArray[np.bool_], width: int, rows: int, columns: int, block: int
+) -> tuple[NDArray[np.float64], float] | None:
+    """Give the level in areas of 8 x 8 blocks and the pixel noise; None without good pixels.
+
+    The level is the median of one pixel of each block, that of all areas where there are none.
+    """
+    level = np.empty((-(-rows // _LOCAL_BLOCKS), -(-columns // _LOCAL_BLOCKS)))
+    differences = np.empty(rows * columns + 1)
+    n = _survey.local_levels(science, good, width, rows, columns, block, level, _LOCAL_BLOCKS, differences)
+    if n == 0:
         return None
-    spread = np.repeat(np.repeat(level, _LOCAL_BLOCKS, axis=0), _LOCAL_BLOCKS, axis=1)[:rows, :columns]
-    noise = _noise(sample - spread)
-    # Nothing is clipped for the rounding of float32 alone.
-    limit = clip_sigma * noise + 1e-6 * float(np.abs(level).max())
-    total, pixels, clipped = (np.empty((rows, columns)) for _ in range(3))
-    _pixels.block_sums(
-        np.ascontiguousarray(science),
-        np.ascontiguousarray(good),
-        science.shape[1],
-        rows,
-        columns,
-        block,
-        level,
-        _LOCAL_BLOCKS,
-        limit,
-        total,
-        pixels,
-        clipped,
-    )
-    return total, pixels, clipped, noise
+    unknown = np.isnan(level)
+    level[unknown] = np.median(level[~unknown])
+    return level, _noise(differences[:n])
 
 
-def _block_positions(
-    pixel_map: PixelCoordinates, shape: tuple[int, int], block: int
-) -> list[NDArray[np.float64]]:
-    """Output x and y of the centres of all blocks, interpolated between every 16th; good to 0.1 pixel."""
-    knots, weights = [], []
-    for n in shape:
-        centres = np.arange(n, dtype=np.float64)
-        places = np.append(np.arange(0, n - 1, _POSITION_STEP), n - 1).astype(np.float64)
-        knots.append(places * block + 0.5 * (block - 1))
-        weights.append(_hat(centres, places))
-    y, x = np.meshgrid(*knots, indexing="ij")
-    return [weights[0] @ positions @ weights[1].T for positions in pixel_map.at(x, y)]
-
-
-def _hat(centres: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of linear interpolation between places, shape (centres, places)."""
-    if len(places) == 1:
-        return np.ones((len(centres), 1))
-    return np.column_stack([np.interp(centres, places, unit) for unit in np.eye(len(places))])
-
-
-def _local_level(sample: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Median of each 8 x 8 samples (NaN for bad ones), that of all where there are none; None without any."""
-    rows, columns = (-(-n // _LOCAL_BLOCKS) for n in sample.shape)
-    padded = np.full((rows * _LOCAL_BLOCKS, columns * _LOCAL_BLOCKS), np.nan)
-    padded[: sample.shape[0], : sample.shape[1]] = sample
-    areas = padded.reshape(rows, _LOCAL_BLOCKS, columns, _LOCAL_BLOCKS).swapaxes(1, 2)
-    # NaN sorts to the end, so the median of the rest is found by counting.
-    ordered = np.sort(areas.reshape(rows, columns, -1), axis=-1)
-    count = np.count_nonzero(np.isfinite(ordered), axis=-1)
-    if not count.any():
-        return None
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0)[..., None] // 2, axis=-1)[..., 0]
-    high = np.take_along_axis(ordered, count[..., None] // 2 % ordered.shape[-1], axis=-1)[..., 0]
-    level = 0.5 * (low + high)
-    level[count == 0] = np.median(level[count > 0])
-    return np.asarray(level)
-
-
-def _noise(differences: NDArray[np.float64]) -> float:
-    """Standard deviation of a distribution with outliers."""
-    values = differences[np.isfinite(differences)]
+def _noise(values: NDArray[np.float64]) -> float:
+    """Standard deviation of a distribution with outliers; changes the values."""
     if np.count_nonzero(values == 0.0) <= 0.25 * values.size:
-        return float(_MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
+        return _MAD_TO_SIGMA * _survey.median(values, values.size, True)
     # Most pixels have one and the same value: few counts, or no noise at all. Medians say nothing then.
     sigma = float(values.std())
     for _ in range(3):

@@ -226,8 +226,7 @@ def _survey_chip(
     if meter is None or item.pixel_map is None:
         return None, raw
     if low is not None and parameters.use_static:
-        # Of two truth values the first one is the greater where it alone is true.
-        np.greater(usable, low, out=usable)
+        usable.reshape(-1)[low] = False
     return meter.measure(raw.science, usable, item.pixel_map, item.chip.nominal_scale), raw
 
 

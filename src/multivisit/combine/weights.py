@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multivisit.combine import _pixels
+from multivisit.combine import _pixels, _survey
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -206,9 +206,17 @@ def static_limit(
     """
     step = max(1, math.isqrt(science.size // _STATIC_SAMPLE))
     ny, nx = science.shape
-    values = np.empty(-(-ny // step) * -(-nx // step) + 1, dtype=np.float32)
-    n = _pixels.sample(np.ascontiguousarray(science), np.ascontiguousarray(good), ny, nx, step, values)
-    n, mean, sigma, low, high = _pixels.clip(values, n, _STATIC_CLIPS, _STATIC_CLIP_SIGMA)
+    values = np.empty(-(-ny // step) * -(-nx // step), dtype=np.float32)
+    n, mean, sigma, low, high = _survey.clip(
+        np.ascontiguousarray(science),
+        np.ascontiguousarray(good),
+        ny,
+        nx,
+        step,
+        _STATIC_CLIPS,
+        _STATIC_CLIP_SIGMA,
+        values,
+    )
     if n < 2:
         return StaticLimit(mode=math.nan, sigma=0.0, limit=-math.inf)
     if sigma <= 1e-7 * abs(mean):
@@ -218,7 +226,7 @@ def static_limit(
     if high - low > width:
         n_bins = math.ceil((high - low) / width)
         edges, counts = np.linspace(low, low + n_bins * width, n_bins + 1), np.zeros(n_bins, dtype=np.int64)
-        _pixels.histogram(values, n, edges, n_bins, counts)
+        _survey.histogram(values, values.size, low, high, edges, n_bins, counts)
         mode = _peak(counts, edges, width)
     return StaticLimit(mode=mode, sigma=sigma, limit=mode - static_sigma * sigma)
 
@@ -250,7 +258,7 @@ class StaticMasks:
 
     def add(
         self, signature: Hashable, science: NDArray[np.float32], good: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
+    ) -> NDArray[np.int64]:
         """Take the low pixels of one chip of one exposure into the mask of its signature; from any thread.
 
         Parameters
@@ -264,15 +272,15 @@ class StaticMasks:
 
         Returns
         -------
-        ndarray of bool
-            True for the good pixels of this chip that are low.
+        ndarray of int64
+            Numbers of the good pixels of this chip that are low, row by row from its first pixel.
         """
         limit = static_limit(science, good, self._static_sigma)
-        low = np.empty(good.shape, dtype=np.bool_)
-        n_low = _pixels.find_low(
-            np.ascontiguousarray(science), np.ascontiguousarray(good), good.size, limit.limit, low
+        # There is room for as many as may count.
+        low = np.empty(int(_STATIC_MOST * good.size), dtype=np.int64)
+        n_low, n_good = _survey.find_low(
+            np.ascontiguousarray(science), np.ascontiguousarray(good), good.size, limit.limit, low, low.size
         )
-        n_good = int(np.count_nonzero(good))
         if n_low > _STATIC_MOST * n_good:
             _LOG.warning(
                 "Static mask of %s: %d of %d good pixels lie more than %g standard deviations below the "
@@ -282,14 +290,12 @@ class StaticMasks:
                 n_good,
                 self._static_sigma,
             )
-            return np.zeros_like(good)
+            return low[:0]
         with self._lock:
-            known = self._low.get(signature)
-            if known is None:
-                self._low[signature] = low.copy()
-            else:
-                known |= low
-        return low
+            if signature not in self._low:
+                self._low[signature] = np.zeros(good.shape, dtype=np.bool_)
+            self._low[signature].reshape(-1)[low[:n_low]] = True
+        return low[:n_low]
 
     @property
     def nbytes(self) -> int:

@@ -9,6 +9,7 @@ slow change of the distortion across one interval.
 
 from __future__ import annotations
 
+import copy
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -102,9 +103,7 @@ class PixelMap:
             If the output WCS has distortions or is no TAN projection.
         """
         _check_output(output_wcs)
-        # astropy changes WCS objects while it uses them, so shared ones are copied first.
-        with _COPY_LOCK:
-            exact = _Transform(chip_wcs.deepcopy(), output_wcs.deepcopy())
+        exact = _Transform(chip_wcs, output_wcs)
         ny, nx = shape
         centre = ((nx - 1) / 2.0, (ny - 1) / 2.0)
         half_size = (nx / 2.0, ny / 2.0)
@@ -115,7 +114,8 @@ class PixelMap:
             shape, centre, half_size, coefficients, nothing, nothing, np.empty((2, 0, 0)), np.inf
         )
         unchecked = _with_residual(polynomial, exact)
-        error = unchecked._difference(exact, *_check_positions(shape, _CHECK_POINTS))
+        x, y = _check_positions(shape, _CHECK_POINTS)
+        error = float(np.abs(np.stack(unchecked.at(x, y)) - exact(x, y)).max())
         if not error <= LARGEST_ERROR:
             raise ExposureError(
                 f"the pixel map of a chip of shape {shape} differs from its WCS by {error:.2g} output pixel, "
@@ -192,7 +192,7 @@ class PixelMap:
         return output[0], output[1]
 
     def measured_error(self, chip_wcs: WCS, output_wcs: WCS, n: int = 1000, seed: int = 0) -> float:
-        """Compare the map with the exact transform.
+        """Compare the map with astropy's transforms.
 
         Parameters
         ----------
@@ -209,11 +209,16 @@ class PixelMap:
             Largest difference of a coordinate in output pixels.
         """
         with _COPY_LOCK:
-            exact = _Transform(chip_wcs.deepcopy(), output_wcs.deepcopy())
-        return self._difference(exact, *_check_positions(self.shape, n, seed))
+            chip_wcs, output_wcs = chip_wcs.deepcopy(), output_wcs.deepcopy()
+        x, y = _check_positions(self.shape, n, seed)
+        expected = output_wcs.wcs_world2pix(*chip_wcs.all_pix2world(x, y, 0), 0)
+        return float(np.abs(np.stack(self.at(x, y)) - expected).max())
 
-    def _difference(self, exact: _Transform, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-        return float(np.abs(np.stack(self.at(x, y)) - exact(x, y)).max())
+    def _polynomial_on(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the polynomial alone in all columns x of all rows y, shape (2, rows, columns)."""
+        s, t = (x - self.centre[0]) / self.half_size[0], (y - self.centre[1]) / self.half_size[1]
+        grid = np.polynomial.polynomial.polygrid2d(t, s, np.moveaxis(self.coefficients, 0, -1))
+        return np.asarray(grid, dtype=np.float64)
 
     def _residual_rows(
         self, rows: NDArray[np.float64], column_weights: tuple[NDArray[np.intp], NDArray[np.float64]]
@@ -232,33 +237,43 @@ class PixelMap:
 
 
 class _Transform:
-    """The exact transform from chip pixels to output pixels, with private WCS objects."""
+    """The exact transform from chip pixels to output pixels, with a private WCS object.
+
+    Both projections are gnomonic, and a gnomonic plane is carried into another one by a projective map: a
+    matrix takes (x, y, 1) on the one plane, distortions taken off, to a multiple of (u, v, 1) on the other.
+    No angle is ever needed.
+    """
 
     def __init__(self, chip_wcs: WCS, output_wcs: WCS) -> None:
-        self.chip_wcs = chip_wcs
-        self.output_wcs = output_wcs
+        # astropy changes WCS objects while it uses them, so shared ones are copied first.
+        with _COPY_LOCK:
+            self.chip_wcs, output_wcs = chip_wcs.deepcopy(), output_wcs.deepcopy()
+        self._to_sky = _pixels_to_sky(self.chip_wcs)
+        self._towards = _rotation(output_wcs)[:, 2] @ self._to_sky
+        self._matrix = np.linalg.inv(_pixels_to_sky(output_wcs)) @ self._to_sky
 
     def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map positions; shape (2, n). Raises ExposureError beyond the horizon of the output's plane."""
-        ra, dec = self.chip_wcs.all_pix2world(x, y, 0)
-        ra0, dec0 = np.radians(self.output_wcs.wcs.crval)
-        cosine = np.sin(np.radians(dec)) * np.sin(dec0) + np.cos(np.radians(dec)) * np.cos(dec0) * np.cos(
-            np.radians(ra) - ra0
-        )
+        x, y = self.chip_wcs.pix2foc(x, y, 0)
+        direction = [row[0] * x + row[1] * y + row[2] for row in self._to_sky]
+        length = np.sqrt(direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2)
+        cosine = (self._towards[0] * x + self._towards[1] * y + self._towards[2]) / length
         if not np.all(cosine > _LOWEST_COSINE):
             away = np.degrees(np.arccos(np.clip(np.min(cosine), -1.0, 1.0)))
             raise ExposureError(
                 f"part of the chip is {away:.1f} degrees from the output image's tangent point, expected "
                 "less than 89. It cannot be projected there; choose sky cells that the exposure touches."
             )
-        return np.array(self.output_wcs.wcs_world2pix(ra, dec, 0), dtype=np.float64)
+        u, v, w = (row[0] * x + row[1] * y + row[2] for row in self._matrix)
+        return np.stack([u / w, v / w])
 
     def without_tables(self) -> _Transform:
         """Give the same transform with the lookup tables left out."""
-        chip_wcs = self.chip_wcs.deepcopy()
-        chip_wcs.cpdis1 = chip_wcs.cpdis2 = None
-        chip_wcs.det2im1 = chip_wcs.det2im2 = None
-        return _Transform(chip_wcs, self.output_wcs)
+        smooth = copy.copy(self)
+        smooth.chip_wcs = self.chip_wcs.deepcopy()
+        smooth.chip_wcs.cpdis1 = smooth.chip_wcs.cpdis2 = None
+        smooth.chip_wcs.det2im1 = smooth.chip_wcs.det2im2 = None
+        return smooth
 
     def table_knots(self, axis: int) -> NDArray[np.float64]:
         """Give the 0-based chip positions of all tables' elements along axis 0 (x) or 1 (y)."""
@@ -272,6 +287,38 @@ class _Transform:
             - 1.0
             for table in tables
         ])  # fmt: skip
+
+
+def _pixels_to_sky(wcs: WCS) -> NDArray[np.float64]:
+    """Matrix from (x, y, 1), 0-based pixels without distortion, to directions of any length on the sky."""
+    matrix = np.radians(wcs.pixel_scale_matrix)
+    to_plane = np.identity(3)
+    to_plane[:2, :2] = matrix
+    to_plane[:2, 2] = matrix @ (1.0 - np.asarray(wcs.wcs.crpix))
+    return _rotation(wcs) @ to_plane
+
+
+def _rotation(wcs: WCS) -> NDArray[np.float64]:
+    """Directions of a gnomonic plane's axes x and y and of its tangent point, as columns.
+
+    From Calabretta & Greisen (2002, A&A 395, 1077), equations 2, 12, 13 and 54: at native longitude phi, a
+    point is at (sin phi, -cos phi) cot theta on the plane.
+    """
+    wcs.wcs.set()
+    longitude, latitude = np.radians(wcs.wcs.crval)
+    pole = np.radians(wcs.wcs.lonpole)
+    east = np.array([-np.sin(longitude), np.cos(longitude), 0.0])
+    tangent = np.array([
+        np.cos(latitude) * np.cos(longitude),
+        np.cos(latitude) * np.sin(longitude),
+        np.sin(latitude),
+    ])  # fmt: skip
+    north = np.cross(tangent, east)
+    return np.stack([
+        np.sin(pole) * north - np.cos(pole) * east,
+        -np.cos(pole) * north - np.sin(pole) * east,
+        tangent,
+    ], axis=1)  # fmt: skip
 
 
 def _check_output(output_wcs: WCS) -> None:
@@ -335,7 +382,7 @@ def _with_residual(polynomial: PixelMap, exact: _Transform) -> PixelMap:
         inside = positions[(positions > -0.5) & (positions < size - 0.5)]
         knots.append(np.unique(np.concatenate([[-0.5, size - 0.5], inside])))
     x, y = (grid.ravel() for grid in np.meshgrid(*knots))
-    residual = (exact(x, y) - polynomial.at(x, y)).reshape(2, len(knots[1]), len(knots[0]))
+    residual = exact(x, y).reshape(2, len(knots[1]), len(knots[0])) - polynomial._polynomial_on(*knots)
     return replace(polynomial, x_knots=knots[0], y_knots=knots[1], residual=residual)
 
 
