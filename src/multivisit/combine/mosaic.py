@@ -343,12 +343,13 @@ def prepare_layer(
     # Outlier rejection comes before the sweep and needs the memory itself.
     kept = 0 if parameters.driz_cr else plan.memory_for_kept(threads, memory)
     n_pixels = [c.chip.shape[0] * c.chip.shape[1] for c in chips]
+    maps = sum(c.pixel_map.residual.nbytes for c in chips if c.pixel_map is not None)
     surveyed = survey_chips(
         chips,
         parameters,
         static_masks,
         meter,
-        SurveyMemory.share(n_pixels, threads, memory, kept),
+        SurveyMemory.share(n_pixels, threads, memory, kept, maps),
         lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
     )
     return replace(layer, sky=sky if meter is None else meter.levels(), surveyed=surveyed)
