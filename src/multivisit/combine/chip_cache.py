@@ -194,7 +194,8 @@ class ChipCache:
 
     def _at_hand(self) -> list[int]:
         """Numbers of the chips that need not be read."""
-        return [] if self._surveyed is None else self._surveyed.numbers
+        numbers = [] if self._surveyed is None else self._surveyed.numbers
+        return [number for number in numbers if number in self._n_pixels]
 
     def _used(self) -> int:
         at_hand = self._at_hand()

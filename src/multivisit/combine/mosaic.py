@@ -18,6 +18,7 @@ import numpy as np
 from multivisit.combine import _pixels
 from multivisit.combine.chip_cache import ChipPixels
 from multivisit.combine.chip_noise import chip_noise, sky_statistic
+from multivisit.combine.chip_parts import ChipCells, ChipParts
 from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
 from multivisit.combine.layer_outliers import rejection_chips, rejection_rule, separate_grid
@@ -130,6 +131,11 @@ class PreparedLayer:
             n_used=int(item.in_grid),
         )
 
+    def _in_parts(self, item: PreparedChip, parameters: CombinationParameters) -> bool:
+        """Tell whether a chip is read in parts: where its pixels share a weight that is known beforehand."""
+        one_weight = parameters.final_wht_type == "EXP" and not self.error_plane and not parameters.driz_cr
+        return one_weight and ChipParts.possible(item, PixelTest(parameters.combined_bits))
+
     def sweep_plan(self, parameters: CombinationParameters) -> SweepPlan:
         """Divide the work into strips.
 
@@ -144,7 +150,13 @@ class PreparedLayer:
             Strips, the chips that they need, and the memory that they take.
         """
         chips = [
-            SweepChip(number, item.chip.shape, item.pixel_map, self.grid.scale / item.chip.nominal_scale)
+            SweepChip(
+                number,
+                item.chip.shape,
+                item.pixel_map,
+                self.grid.scale / item.chip.nominal_scale,
+                in_parts=self._in_parts(item, parameters),
+            )
             for number, item in enumerate(self.chips)
             if item.in_grid and item.pixel_map is not None
         ]
@@ -398,12 +410,13 @@ def survey_layer(
     # Outlier rejection comes before the sweep and needs the memory itself.
     kept = 0 if parameters.driz_cr else plan.memory_for_kept(threads, memory)
     n_pixels = [c.chip.shape[0] * c.chip.shape[1] for c in chips]
+    maps = sum(c.pixel_map.residual.nbytes for c in chips if c.pixel_map is not None)
     surveyed = survey_chips(
         chips,
         parameters,
         static_masks,
         meter,
-        SurveyMemory.share(n_pixels, threads, memory, kept),
+        SurveyMemory.share(n_pixels, threads, memory, kept, maps),
         lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
     )
     return replace(layer, sky=layer.sky if meter is None else meter.levels(), surveyed=surveyed)
@@ -470,7 +483,13 @@ def combine_strips(
         good_pixels[number] = (n_good, pixels.n_static, pixels.n_rejected)
         return pixels
 
+    plan = layer.sweep_plan(parameters)
+    parts = _chips_in_parts(layer, plan, parameters)
+
     def tell(number: int) -> None:
+        if number in parts:
+            n_good, n_static = parts[number].finish()
+            good_pixels[number] = (n_good if parts[number].has_weight else 0, n_static, 0)
         step = next(done)
         if step < total:
             _report(progress, f"Drizzled {layer.chips[number].name}", step, total)
@@ -481,7 +500,7 @@ def combine_strips(
             tell(number)
     weights = _observed_weights(layer, inside, parameters)
     n_used = run_sweep(
-        layer.sweep_plan(parameters),
+        plan,
         parameters,
         load,
         _Counting(sink, weights),
@@ -489,6 +508,7 @@ def combine_strips(
         threads=threads,
         memory=memory,
         surveyed=layer.surveyed,
+        parts=parts,
         on_chip=tell,
     )
     if not n_used.total():
@@ -609,6 +629,28 @@ def _has_good_pixel(
         if seen and has_unflagged:
             return True
     return False
+
+
+def _chips_in_parts(
+    layer: PreparedLayer, plan: SweepPlan, parameters: CombinationParameters
+) -> dict[int, ChipParts]:
+    """Give the chips that are read in parts, with what the survey has kept of them."""
+    test = PixelTest(parameters.combined_bits)
+    masks, surveyed = layer.static_masks, layer.surveyed
+    found = {}
+    for number, chip in plan.chips.items():
+        item = layer.chips[number]
+        if chip.in_parts:
+            found[number] = ChipParts(
+                item,
+                ChipCells.of(chip.pixel_map, chip.shape, chip.scale_ratio, layer.grid.shape[1]),
+                test,
+                None if masks is None else masks.mask(item.signature),
+                _sky_of(layer, item)[0],
+                weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl),
+                None if surveyed is None else surveyed.take(number),
+            )
+    return found
 
 
 def _load_chip(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from multivisit.combine.drizzle_engine import PixelCoordinates
 
-__all__ = ["ChipReach", "RowSink", "Strip", "lay_out_strips", "strip_height"]
+__all__ = ["ChipReach", "RowSink", "Strip", "lay_out_strips", "reach_margin", "strip_height"]
 
 _STRIP_PIXELS = 1 << 23
 _LOWEST, _HIGHEST, _STEP = 256, 1024, 64
@@ -103,7 +103,7 @@ class ChipReach:
         rows = np.unique(np.linspace(0, ny - 1, _KNOTS).round().astype(np.int64))
         x, y = np.meshgrid(np.linspace(-0.5, nx - 0.5, _KNOTS), rows.astype(np.float64))
         _, v = pixel_map.at(x, y)
-        margin = _MARGIN + _FARTHEST / scale_ratio
+        margin = reach_margin(scale_ratio)
         return cls(rows, v.min(axis=1) - margin, v.max(axis=1) + margin)
 
     def rows_for(self, first_row: int, last_row: int) -> slice:
@@ -127,6 +127,22 @@ class ChipReach:
             return slice(0, 0)
         last = min(int(reaching[-1]) + 1, len(self.rows) - 1)
         return slice(int(self.rows[reaching[0]]), int(self.rows[last]) + 1)
+
+
+def reach_margin(scale_ratio: float) -> float:
+    """Give the output rows and columns by which a pixel's drop may reach beyond its centre.
+
+    Parameters
+    ----------
+    scale_ratio : float
+        Output pixel scale over the chip's nominal pixel scale.
+
+    Returns
+    -------
+    float
+        Output pixels, with some more for what a lattice of positions misses of a distortion.
+    """
+    return _MARGIN + _FARTHEST / scale_ratio
 
 
 def strip_height(shape: tuple[int, int]) -> int:

@@ -7,6 +7,7 @@ is kept for the sweep as far as memory allows.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ class SurveyMemory:
 
     @classmethod
     def share(
-        cls, n_pixels: Sequence[int], threads: int, memory: int | None, kept: int | None
+        cls, n_pixels: Sequence[int], threads: int, memory: int | None, kept: int | None, maps: int = 0
     ) -> SurveyMemory:
         """Divide a budget.
 
@@ -114,6 +115,8 @@ class SurveyMemory:
             Bytes that the survey may take; None for no limit. One chip is always surveyed.
         kept : int, optional
             Bytes that the sweep has for chips.
+        maps : int
+            Bytes of the chips' pixel maps, which are not among those that the survey may take.
 
         Returns
         -------
@@ -124,9 +127,12 @@ class SurveyMemory:
         if memory is None:
             return cls(n_workers, kept)
         worker = max(n_pixels, default=0) * _WORKER_BYTES
-        left = memory - int(sum(n_pixels) * _PATCH_BYTES)
+        patches = int(sum(n_pixels) * _PATCH_BYTES)
+        left = memory - patches
         n_workers = max(1, min(n_workers, left // max(1, worker)))
-        left = max(0, left - n_workers * worker)
+        # To read a chip again costs little: with what else grows with their number, chips take half at most.
+        most = (memory - maps) // 2 - patches
+        left = max(0, min(left - n_workers * worker, most))
         return cls(n_workers, left if kept is None else min(left, kept))
 
 
@@ -196,10 +202,11 @@ def _in_order(
         return
     with ThreadPoolExecutor(n_workers, thread_name_prefix="multivisit-survey") as pool:
         try:
-            pending = [pool.submit(copy_context().run, measure, number) for number in numbers]
-            for number, future in zip(numbers, pending, strict=True):
+            pending = deque(pool.submit(copy_context().run, measure, number) for number in numbers)
+            for number in numbers:
                 begin(number)
-                yield number, future.result()
+                # A future that is kept keeps its result.
+                yield number, pending.popleft().result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache
+from multivisit.combine.chip_parts import PartPlanes
 from multivisit.combine.engines import context_planes, engine_memory, make_engine
 from multivisit.combine.kernel_engine import FAST_KERNELS, WindowSums
 from multivisit.combine.strips import ChipReach, Strip, lay_out_strips
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from multivisit.combine.chip_cache import ChipPixels
+    from multivisit.combine.chip_parts import ChipParts
+    from multivisit.combine.drizzle_engine import Engine
     from multivisit.combine.strips import RowSink
     from multivisit.combine.survey import SurveyedChips
     from multivisit.exposures.pixel_map import PixelMap
@@ -58,6 +61,9 @@ class SweepChip:
 
     scale_ratio: float
     """Output pixel scale over its nominal pixel scale."""
+
+    in_parts: bool = False
+    """Whether it is read part by part (`multivisit.combine.chip_parts`), not as a whole."""
 
 
 class SweepPlan:
@@ -112,6 +118,11 @@ class SweepPlan:
         """Pixels of each chip."""
         return {number: chip.shape[0] * chip.shape[1] for number, chip in self.chips.items()}
 
+    @property
+    def whole_pixels(self) -> dict[int, int]:
+        """Pixels of each chip that is read as a whole."""
+        return {n: pixels for n, pixels in self.n_pixels.items() if not self.chips[n].in_parts}
+
     def worker_memory(self) -> int:
         """Give the bytes that one thread takes for its strip."""
         columns = max(chip.shape[1] for chip in self.chips.values())
@@ -120,12 +131,19 @@ class SweepPlan:
             (rows, self.shape[1]), columns, self.planes, kernel=self.kernel, variance=self.variance
         )
         blocks = _BLOCK_BYTES * min(rows, block_rows(self.shape[1])) * self.shape[1]
-        return engine + blocks
+        in_parts = max(
+            (chip.shape[0] * chip.shape[1] for chip in self.chips.values() if chip.in_parts), default=0
+        )
+        # Of chips in parts the pixels and their weights.
+        return engine + in_parts * 8 + blocks
+
+    def loading_memory(self) -> int:
+        """Give the bytes that a chip takes while it is read as a whole; 0 where none is."""
+        return max(self.whole_pixels.values(), default=0) * (LOADING_BYTES + self.more_bytes)
 
     def least_memory(self) -> int:
         """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
-        loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
-        return self.worker_memory() + loading + self.held
+        return self.worker_memory() + self.loading_memory() + self.held
 
     def most_memory(self, threads: int) -> int:
         """Give the bytes beyond which more memory makes nothing quicker: all strips and all chips.
@@ -142,8 +160,7 @@ class SweepPlan:
         """
         n_workers = min(threads, len(self.strips))
         chips = sum(self.n_pixels.values()) * (KEPT_BYTES + self.more_bytes)
-        loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
-        return n_workers * (self.worker_memory() + loading) + chips + self.held
+        return n_workers * (self.worker_memory() + self.loading_memory()) + chips + self.held
 
     def memory_for_kept(self, threads: int, memory: int | None) -> int | None:
         """Give the bytes that chips may take that are kept from before the sweep.
@@ -166,7 +183,7 @@ class SweepPlan:
         _, cache_memory = self.share_memory(threads, memory)
         if cache_memory is None:
             return None
-        return max(0, cache_memory - max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes))
+        return max(0, cache_memory - self.loading_memory())
 
     def share_memory(self, threads: int, memory: int | None) -> tuple[int, int | None]:
         """Divide a budget between threads and chips.
@@ -203,7 +220,7 @@ class SweepPlan:
                 f"Allow {-(-(least - memory) // _MIB)} MiB more."
             )
         # Another thread pays when a strip more and the chip that it uses fit.
-        largest = max(self.n_pixels.values())
+        largest = max(self.whole_pixels.values(), default=0)
         spare = (memory - least) // (self.worker_memory() + largest * (KEPT_BYTES + self.more_bytes))
         n_workers = min(n_workers, 1 + spare)
         return n_workers, memory - self.held - n_workers * self.worker_memory()
@@ -219,6 +236,7 @@ def run_sweep(
     threads: int = 1,
     memory: int | None = None,
     surveyed: SurveyedChips | None = None,
+    parts: Mapping[int, ChipParts] | None = None,
     on_chip: Callable[[int], None] | None = None,
 ) -> Counter[int]:
     """Combine all strips and hand their rows on.
@@ -230,7 +248,7 @@ def run_sweep(
     parameters : CombinationParameters
         How to combine.
     load : callable
-        Reads the chip of a number, in any thread.
+        Reads the chip of a number as a whole, in any thread.
     sink : RowSink
         Takes the rows, from any thread.
     science_factor : float
@@ -241,6 +259,8 @@ def run_sweep(
         Bytes that strips and chips may take; None for no limit.
     surveyed : SurveyedChips, optional
         Chips that `load` has at hand.
+    parts : mapping of int to ChipParts, optional
+        The chips that are read in parts.
     on_chip : callable, optional
         Called in the caller's thread with the number of each chip that no strip needs any more.
 
@@ -259,13 +279,14 @@ def run_sweep(
     for strip in plan.strips:
         for number in strip.chips:
             strips_of[number].append(strip.number)
-    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory, surveyed, plan.more_bytes)
+    cache = ChipCache(load, strips_of, plan.whole_pixels, cache_memory, surveyed, plan.more_bytes)
+    chips = _Chips(plan, cache, parts or {})
     spaces = _Workspaces(plan)
     stop = threading.Event()
 
     def make(strip: Strip) -> Counter[int]:
         with spaces.one() as space:
-            return _make_strip(strip, plan, parameters, cache, sink, science_factor, space, stop)
+            return _make_strip(strip, plan, parameters, chips, sink, science_factor, space, stop)
 
     n_used: Counter[int] = Counter()
     waiting = {number: set(strips) for number, strips in strips_of.items()}
@@ -317,6 +338,9 @@ class _Workspace:
             if plan.kernel in FAST_KERNELS
             else None
         )
+        whole = plan.whole_pixels
+        in_parts = [n for number, n in plan.n_pixels.items() if number not in whole]
+        self.parts = PartPlanes(max(in_parts, default=0))
         self.science = np.empty((block, columns), dtype=np.float32)
         self.weight = np.empty((block, columns), dtype=np.float32)
 
@@ -339,6 +363,33 @@ class _Workspaces:
             self._free.append(space)
 
 
+class _Chips:
+    """Adds chips to the engines of strips, as a whole or in parts."""
+
+    def __init__(self, plan: SweepPlan, cache: ChipCache, parts: Mapping[int, ChipParts]) -> None:
+        self._plan = plan
+        self._cache = cache
+        self._parts = parts
+
+    def add(self, number: int, strip: Strip, engine: Engine, space: _Workspace) -> int:
+        """Add a chip; gives the number of its weighted pixels whose centres fall in the strip."""
+        chip = self._plan.chips[number]
+        if chip.in_parts:
+            planes = space.parts.of(self._parts[number], strip.first_row, strip.first_row + strip.shape[0])
+            return 0 if planes is None else engine.add_chip(*planes, chip.pixel_map, chip.scale_ratio, number)
+        with self._cache.borrow(number, strip.number) as pixels:
+            weight, unit_weight = pixels.weights()
+            return engine.add_chip(
+                pixels.science,
+                weight,
+                chip.pixel_map,
+                chip.scale_ratio,
+                number,
+                unit_weight=unit_weight,
+                variance=pixels.variance,
+            )
+
+
 def block_rows(columns: int) -> int:
     """Give the rows of a block in which finished rows are handed on: half a million pixels or so.
 
@@ -359,7 +410,7 @@ def _make_strip(
     strip: Strip,
     plan: SweepPlan,
     parameters: CombinationParameters,
-    cache: ChipCache,
+    chips: _Chips,
     sink: RowSink,
     science_factor: float,
     space: _Workspace,
@@ -385,18 +436,7 @@ def _make_strip(
     for number in strip.chips:
         if stop.is_set():
             return n_used
-        chip = plan.chips[number]
-        with cache.borrow(number, strip.number) as pixels:
-            weight, unit_weight = pixels.weights()
-            n_used[number] = engine.add_chip(
-                pixels.science,
-                weight,
-                chip.pixel_map,
-                chip.scale_ratio,
-                number,
-                unit_weight=unit_weight,
-                variance=pixels.variance,
-            )
+        n_used[number] = chips.add(number, strip, engine, space)
     for first, science, weight in _blocks(strip, space):
         if stop.is_set():
             return n_used

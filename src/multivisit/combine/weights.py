@@ -68,7 +68,7 @@ class PixelTest:
     @property
     def passes_all_flags(self) -> bool:
         """Whether no flag makes a pixel bad."""
-        return self._bad_bits == 0
+        return self.bad_bits == 0
 
     def mark(self, science: NDArray[np.float32], flags: NDArray[Any], good: NDArray[np.bool_]) -> int:
         """Mark the good ones of some pixels.
@@ -87,10 +87,11 @@ class PixelTest:
         int
             Number of good pixels.
         """
-        return _pixels.mark(science, flags, science.size, self._bad_bits, self.low, self.high, good)
+        return _pixels.mark(science, flags, science.size, self.bad_bits, self.low, self.high, good)
 
     @property
-    def _bad_bits(self) -> int:
+    def bad_bits(self) -> int:
+        """Flags that make a pixel bad, as one number."""
         return 0 if self.bits is None else ~self.bits & _DQ_BITS
 
 

@@ -63,6 +63,26 @@ class StoredImage:
     """State of the file when its headers were read."""
 
     @contextmanager
+    def descriptor(self) -> Iterator[int | None]:
+        """Open the file for reading.
+
+        Yields
+        ------
+        int or None
+            The open file. None if it has changed since its headers were read.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be opened.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            yield descriptor if FileState.of(descriptor) == self.state else None
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
     def opened(self) -> Iterator[ReadRows | None]:
         """Open the file for reading rows.
 
@@ -79,19 +99,20 @@ class StoredImage:
         ExposureError
             Out of the callable, if the file ends too early.
         """
-        descriptor = os.open(self.path, os.O_RDONLY)
         row_bytes = self.shape[1] * abs(self.bits) // 8
+        with self.descriptor() as descriptor:
+            if descriptor is None:
+                yield None
+                return
+            file = descriptor
 
-        def read(first_row: int, last_row: int, out: NDArray[Any]) -> None:
-            place, end = self.start + first_row * row_bytes, self.start + last_row * row_bytes
-            room = memoryview(out.data).cast("B")
-            while place < end:
-                n_read = os.preadv(descriptor, [room[: end - place]], place)
-                if n_read == 0:
-                    raise ExposureError(f"{self.path}: has become shorter while it was read.")
-                place, room = place + n_read, room[n_read:]
+            def read(first_row: int, last_row: int, out: NDArray[Any]) -> None:
+                place, end = self.start + first_row * row_bytes, self.start + last_row * row_bytes
+                room = memoryview(out.data).cast("B")
+                while place < end:
+                    n_read = os.preadv(file, [room[: end - place]], place)
+                    if n_read == 0:
+                        raise ExposureError(f"{self.path}: has become shorter while it was read.")
+                    place, room = place + n_read, room[n_read:]
 
-        try:
-            yield read if FileState.of(descriptor) == self.state else None
-        finally:
-            os.close(descriptor)
+            yield read
