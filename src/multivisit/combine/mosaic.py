@@ -20,7 +20,12 @@ from multivisit.combine.chip_cache import ChipPixels
 from multivisit.combine.chip_noise import chip_noise, sky_statistic
 from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
-from multivisit.combine.layer_outliers import rejection_chips, rejection_rule, separate_grid
+from multivisit.combine.layer_outliers import (
+    missing_full_bits,
+    rejection_chips,
+    rejection_rule,
+    separate_grid,
+)
 from multivisit.combine.placement import PreparedChip, place_chips
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.rejection import CosmicRayMasks, find_outliers
@@ -589,6 +594,14 @@ def _reject_outliers(
     rule = rejection_rule(parameters)
     if rule is None:
         return CosmicRayMasks()
+    if full := missing_full_bits((item.exposure for item in layer.chips), parameters):
+        _LOG.warning(
+            "driz_sep_bits: found %d, which leaves full pixels (DQ %d) out of the median; the cores of "
+            "bright stars may be taken for cosmic rays. Use %d to keep them.",
+            parameters.separate_bits or 0,
+            full,
+            (parameters.separate_bits or 0) | full,
+        )
     steps = itertools.count(_steps_before_rejection(layer.chips, parameters))
     total = _number_of_steps(layer.chips, parameters)
 
