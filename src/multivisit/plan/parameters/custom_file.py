@@ -17,6 +17,7 @@ from multivisit.atomic import atomic_path
 from multivisit.errors import InvalidParametersError, MissingFileError, ParameterError
 from multivisit.plan.parameters.concentration import concentration_index
 from multivisit.plan.parameters.conditions import ProductKind
+from multivisit.plan.parameters.idle import reason_idle
 from multivisit.plan.parameters.layout import flattened, is_published, published_layout
 from multivisit.plan.parameters.model import CombinationParameters
 from multivisit.plan.parameters.parameter_set import ParameterSet
@@ -290,6 +291,7 @@ def _without_effect(products: Sequence[ProductParameters], pipeline: Pipeline) -
     if pipeline != "mvm":
         return []
     products_by_path: dict[tuple[str, ...], list[str]] = {}
+    idle: dict[tuple[str, str], list[str]] = {}
     exposures = []
     overruled = []
     for product in products:
@@ -300,11 +302,19 @@ def _without_effect(products: Sequence[ProductParameters], pipeline: Pipeline) -
         for path in changes:
             if reason_not_used(path):
                 products_by_path.setdefault(path, []).append(product.name)
+            elif path[0] == "astrodrizzle" and (
+                why := reason_idle(path[-1], product.parameters.astrodrizzle)
+            ):
+                idle.setdefault(("/".join(path), why), []).append(product.name)
         overruled += [product.name] if _with_looked_up_limits(product) != product else []
     warnings = [
         f"parameter {'/'.join(path)} was changed, which multi-visit processing does not use: "
         f"{reason_not_used(path)} ({_listed(names)})"
         for path, names in products_by_path.items()
+    ]
+    warnings += [
+        f"parameter {path} was changed, which has no effect: {why} ({_listed(names)})"
+        for (path, why), names in idle.items()
     ]
     if exposures:
         warnings.append(
