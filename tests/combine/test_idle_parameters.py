@@ -52,7 +52,7 @@ _CASES: list[tuple[dict[str, Any], dict[str, Any], str, Any]] = [
     (_REJECTION, {**_REJECTION, "blot_addsky": False}, "blot_skyval", 50.0),
     ({"final_kernel": "point"}, {}, "final_pixfrac", 0.4),
 ]
-"""Parameters under which another does nothing, those under which it does something, the other, and its value."""
+"""Parameters under which another does nothing, those under which it works, the other, and its value."""
 
 
 @pytest.fixture
