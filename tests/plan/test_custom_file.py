@@ -181,7 +181,10 @@ def test_parameters_of_the_other_pipeline_are_unknown() -> None:
     [
         ("{", ["line 1", "not JSON"]),
         ("[]", ["found []", "products by name"]),
-        ('{"a": {"parameters": {"skysub": true, "skysub": false}}}', ["skysub", "more than once"]),
+        (
+            '{"a": {"parameters": {"skysub": true, "skysub": false}}}',
+            ["/a/parameters/skysub", "more than once"],
+        ),
         ("\xff", ["UTF-8"]),
     ],
 )
