@@ -105,8 +105,8 @@ def _warn_of_another_kind(rows: Sequence[PollerRow], pipeline: Pipeline, source:
     if pipeline == "mvm" and not n_cells and any(row.proposal_id is not None for row in rows):
         log.warning(
             "%s: found no sky cells, as in single-visit poller files; expected a multi-visit one. The "
-            "products are the layers of all sky cells that the exposures fall on. For those of the visits use "
-            "hap_pipeline_name='svm' (-p svm).",
+            "products are the layers of all sky cells that the exposures fall on. For those of the visits "
+            "use hap_pipeline_name='svm' (-p svm).",
             source,
         )
 
