@@ -374,3 +374,15 @@ def test_poller_tells_what_was_not_found(mvm, tiny_exposures, tmp_path):
     code, out, _ = mvm("poller", listing, "-o", tmp_path / "poller.out", "-s", CELL, "--json")
     assert code == 0
     assert json.loads(out)["missing"] == ["isim0999q_flt.fits"]
+
+
+@pytest.mark.parametrize("name", ["MVM_INCLUDE_SMALL", "MVM_ONLY_CTE", "MVM_QUALITY_TESTING"])
+def test_a_variable_with_a_word_that_says_nothing_is_named(mvm, tiny_exposures, monkeypatch, name):
+    monkeypatch.setenv(name, "perhaps")
+    code, _, err = mvm("layers", *tiny_exposures)
+    assert code == 1
+    assert f"environment variable {name}: found 'perhaps', expected on, yes" in err
+    assert len(err.splitlines()) == 1
+    option = {"MVM_INCLUDE_SMALL": "--include-small", "MVM_ONLY_CTE": "--no-only-cte"}.get(name)
+    if option:
+        assert mvm("layers", *tiny_exposures, option)[0] == 0

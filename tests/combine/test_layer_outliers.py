@@ -53,8 +53,9 @@ class Case:
         """Parameters with rejection on."""
         first = self.exposures[0]
         names = (first.instrument, first.detector, first.filter_name)
+        bits = {"wfc3_ir": "784"}.get(f"{first.instrument}_{first.detector}", "336")
         return parameter_set(*names, len(self.exposures)).astrodrizzle.replace(
-            **_STEPS, driz_sep_bits="80", **changes
+            **{**_STEPS, "driz_sep_bits": bits, **changes}
         )
 
 
@@ -76,19 +77,34 @@ def _case(folder: Path, visits: tuple[Visit, ...], **noise: Any) -> Case:
     return Case(folder, exposures, grid)
 
 
-@pytest.fixture(scope="module")
-def rays(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """Four exposures of ACS/WFC in two visits; no ray is flagged."""
+def _two_visits(folder: Path, *arguments: Any, cosmic_rays: float = 1.0, **options: Any) -> Case:
+    """Exposures of two visits at two rolls; no ray is flagged."""
     visits = tuple(
-        Visit(
-            name,
-            date,
-            roll,
-            (ExposureSpecification("acs_wfc", "f606w", 500.0, _DITHERS[:2], subarray=(500, 700)),),
-        )
+        Visit(name, date, roll, (ExposureSpecification(*arguments, **options),))
         for name, date, roll in (("01", "2010-06-11T03:00:00", 40.0), ("02", "2013-02-20T17:30:00", 131.0))
     )
-    return _case(tmp_path_factory.mktemp("rays"), visits)
+    return _case(folder, visits, cosmic_rays=cosmic_rays)
+
+
+@pytest.fixture(scope="module")
+def rays(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Four exposures of ACS/WFC."""
+    folder = tmp_path_factory.mktemp("rays")
+    return _two_visits(folder, "acs_wfc", "f606w", 500.0, _DITHERS[:2], subarray=(500, 700))
+
+
+@pytest.fixture(scope="module")
+def ultraviolet_rays(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Eight exposures of WFC3/UVIS."""
+    folder = tmp_path_factory.mktemp("uvis")
+    return _two_visits(folder, "wfc3_uvis", "f606w", 500.0, _DITHERS, subarray=(400, 500))
+
+
+@pytest.fixture(scope="module")
+def infrared_rays(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Four exposures of WFC3/IR; its ramps leave few rays, so that there are ten times the usual number."""
+    folder = tmp_path_factory.mktemp("ir")
+    return _two_visits(folder, "wfc3_ir", "f160w", 500.0, _DITHERS[:2], cosmic_rays=10.0)
 
 
 def _masks(
@@ -146,9 +162,11 @@ def _rates(case: Case, masks: dict[tuple[str, int], NDArray[np.bool_]]) -> tuple
             error = fits.getdata(exposure.path, ("ERR", chip.extver))
             hit = masks[exposure.rootname, chip.extver]
             good = (chip.read_data_quality() & ~80) == 0
-            # The simulated errors hold the rays' own noise; sigma is that of the pixel without them.
-            sigma = np.sqrt(np.maximum(error**2 - truth, 1.0))
-            strong = np.nonzero((truth > 10.0 * sigma) & good)
+            # The simulated errors hold the rays' own noise; sigma is that of the pixel without them. Files of
+            # rates hold electrons divided by the time.
+            unit = exposure.exposure_time if chip.header["BUNIT"].endswith("/S") else 1.0
+            sigma = np.sqrt(np.maximum((error * unit) ** 2 - truth * unit, 1.0))
+            strong = np.nonzero((truth * unit > 10.0 * sigma) & good)
             deep = _depth(case, chip, *strong) >= 3
             found += np.count_nonzero(hit[strong][deep])
             n_rays += np.count_nonzero(deep)
@@ -164,13 +182,31 @@ def _rates(case: Case, masks: dict[tuple[str, int], NDArray[np.bool_]]) -> tuple
     return found / n_rays, touched / n_cores, n_rays, n_cores
 
 
-def test_strong_rays_are_found_and_stars_left_alone(rays: Case) -> None:
-    masks = _masks(rays, rays.parameters(combine_type="median", combine_nhigh=1))
-    found, touched, n_rays, n_cores = _rates(rays, masks)
-    assert n_rays > 5000
-    assert n_cores > 2000
+@pytest.mark.parametrize("combine_type", ["median", "minmed"])
+@pytest.mark.parametrize(
+    ("name", "n_high", "least"),
+    [("rays", 1, (10000, 2500)), ("ultraviolet_rays", 2, (15000, 3000)), ("infrared_rays", 1, (7000, 15000))],
+)
+def test_strong_rays_are_found_and_stars_left_alone(
+    name: str, n_high: int, least: tuple[int, int], combine_type: str, request: pytest.FixtureRequest
+) -> None:
+    case = request.getfixturevalue(name)
+    masks = _masks(case, case.parameters(combine_type=combine_type, combine_nhigh=n_high))
+    found, touched, n_rays, n_cores = _rates(case, masks)
+    assert n_rays > least[0]
+    assert n_cores > least[1]
     assert found > 0.99
     assert touched < 0.001
+
+
+def test_it_is_told_that_the_median_lacks_full_pixels(rays: Case, caplog: pytest.LogCaptureFixture) -> None:
+    few = Case(rays.folder, rays.exposures[:1], rays.grid)
+    _masks(few, few.parameters(driz_sep_bits="80"))
+    assert "driz_sep_bits: found 80" in caplog.text
+    assert "Use 336" in caplog.text
+    caplog.clear()
+    _masks(few, few.parameters())
+    assert "driz_sep_bits" not in caplog.text
 
 
 def test_three_exposures_are_enough(rays: Case) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from multivisit.errors import NoViableDataError, ParameterError
+from multivisit.errors import MissingFileError, NoViableDataError, ParameterError
 from multivisit.haputils.generate_custom_svm_mvm_param_file import main, make_svm_input_file
 from multivisit.plan.poller import generate_poller_file
 
@@ -95,6 +95,32 @@ def test_what_cannot_be_done_is_an_error(visit: str, tmp_path: Path) -> None:
         make_svm_input_file(visit, "hla", str(tmp_path / "other.json"))
     with pytest.raises(NoViableDataError):
         make_svm_input_file([str(output)], output_custom_pars_file=str(tmp_path / "other.json"))
+
+
+def test_a_missing_poller_file_is_said_before_anything_else(tmp_path: Path) -> None:
+    output = tmp_path / "custom.json"
+    output.write_text("mine")
+    with pytest.raises(MissingFileError, match=r"nowhere\.out"):
+        make_svm_input_file(str(tmp_path / "nowhere.out"), output_custom_pars_file=str(output))
+
+
+def test_a_poller_file_of_the_other_pipeline_is_warned_of(
+    tiny_exposures: tuple[Path, ...], visit: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    layers, output = tmp_path / "layers.out", str(tmp_path / "custom.json")
+    names = [str(item) for item in tiny_exposures if "sim01" in item.name]
+    generate_poller_file(names, poller_file_type="mvm", output_poller_filename=layers, skycell_name=CELL)
+    caplog.clear()
+    for given, pipeline in ((str(layers), "mvm"), (visit, "svm"), (names, "mvm"), (names, "svm")):
+        make_svm_input_file(given, pipeline, output, clobber=True)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    make_svm_input_file(str(layers), "svm", output, clobber=True)
+    assert "layers.out: found sky cells on 3 of 3 lines" in caplog.text
+    assert "hap_pipeline_name='mvm'" in caplog.text
+    caplog.clear()
+    make_svm_input_file(visit, "mvm", output, clobber=True)
+    assert "visit.out: found no sky cells" in caplog.text
+    assert "hap_pipeline_name='svm'" in caplog.text
 
 
 def test_the_poller_file_is_not_written_over(visit: str, tmp_path: Path) -> None:

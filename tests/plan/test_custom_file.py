@@ -181,7 +181,10 @@ def test_parameters_of_the_other_pipeline_are_unknown() -> None:
     [
         ("{", ["line 1", "not JSON"]),
         ("[]", ["found []", "products by name"]),
-        ('{"a": {"parameters": {"skysub": true, "skysub": false}}}', ["skysub", "more than once"]),
+        (
+            '{"a": {"parameters": {"skysub": true, "skysub": false}}}',
+            ["/a/parameters/skysub", "more than once"],
+        ),
         ("\xff", ["UTF-8"]),
     ],
 )
@@ -288,3 +291,12 @@ def test_the_schema_knows_all_parameters_and_where_they_are_not_used() -> None:
     assert schema["x-not-used"].keys() >= {"alignment/general/MIN_FIT_MATCHES", "astrodrizzle/runfile"}
     assert "TWEAK_FWHMPSF" not in schema["$defs"]["CatalogParameters"]["properties"]
     assert "TWEAK_FWHMPSF" in json_schema("svm")["$defs"]["CatalogParameters"]["properties"]
+
+
+def test_a_parameter_that_another_switches_off_gives_one_warning() -> None:
+    changes = {(name, "parameters", "astrodrizzle", "skyuser"): "MYSKY" for name in (WFC, IR)}
+    (warning,) = customized(changed_file(changes), products(), "mvm").warnings
+    assert "astrodrizzle/skyuser was changed, which has no effect" in warning
+    assert "skysub" in warning
+    changes |= {(name, "parameters", "astrodrizzle", "skysub"): False for name in (WFC, IR)}
+    assert not customized(changed_file(changes), products(), "mvm").warnings

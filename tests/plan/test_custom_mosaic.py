@@ -92,6 +92,15 @@ def test_limits_are_pixels_of_the_projection_cell_both_included():
         assert grid.shape == (n_pixels, n_pixels)
 
 
+def test_limits_between_pixels_are_rounded_and_that_is_said(caplog):
+    whole = LimitsArea((192978, 193977, 235862, 236861)).mosaic([], [1889]).whole_grid("fine")
+    assert caplog.text == ""
+    between = LimitsArea((192977.6, 193977.3, 235862.4, 236860.9)).mosaic([], [1889]).whole_grid("fine")
+    assert between == whole
+    assert "custom_limits: found [192977.6" in caplog.text
+    assert "rounded to [192978, 193977, 235862, 236861]" in caplog.text
+
+
 def test_the_coarse_grid_is_that_of_the_projection_cell():
     coarse = LimitsArea((192978, 214931, 235862, 257815)).mosaic([], [1889]).whole_grid("coarse")
     whole = ProjectionCell(1889, scale=0.12).wcs

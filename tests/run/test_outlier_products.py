@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from drizzle.resample import Drizzle
+from scipy.ndimage import map_coordinates
 
 from multivisit.plan.layers import Layer
 from multivisit.run.making import make_mosaic
@@ -23,6 +26,8 @@ from multivisit.simulate import (
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from multivisit.run.records import PlannedLayer
 
@@ -103,3 +108,63 @@ def test_scale_and_rotation_make_another_grid(files: tuple[Path, ...], tmp_path:
             for file, weight in zip((one, two), weights, strict=True)
         ]
         assert medians[1] / medians[0] == pytest.approx((0.05 / 0.04) ** 2, rel=0.02)
+
+
+def _positions(image_header: Any, exposure: Any, extver: int) -> NDArray[np.float64]:
+    """Where a chip's pixels fall on an image, by astropy alone."""
+    chip = WCS(exposure["SCI", extver].header, exposure)
+    ny, nx = exposure["SCI", extver].shape
+    y, x = np.mgrid[:ny, :nx].astype(float)
+    u, v = WCS(image_header).all_world2pix(*chip.all_pix2world(x.ravel(), y.ravel(), 0), 0)
+    return np.stack([u.reshape(ny, nx), v.reshape(ny, nx)], axis=-1)
+
+
+def test_diagnostic_mode_keeps_what_is_made_on_the_way(files: tuple[Path, ...], tmp_path: Path) -> None:
+    changes = {**_REJECTION, "driz_sep_bits": "65535", "driz_sep_kernel": "square", "skysub": False}
+    changes |= {"static": False, "combine_type": "median", "combine_nhigh": 0, "median_newmasks": False}
+    product = _make(
+        files, tmp_path, {"diagnostics": True}, **changes, blot_interp="linear", driz_cr_corr=True
+    )
+    base = product.name.removesuffix("_drc.fits")
+    (folder,) = tmp_path.glob("*_diagnostics")
+    median, header = fits.getdata(folder / f"{base}_drc_med.fits", header=True, checksum=True)
+    stack = np.full((len(files), *median.shape), np.nan)
+    for number, path in enumerate(files):
+        member = folder / f"{base}-{path.name[:8]}_flc"
+        science, own = fits.getdata(f"{member}_single_sci.fits", header=True, checksum=True)
+        weight = fits.getdata(f"{member}_single_wht.fits")
+        left, low = (round(header[f"CRPIX{axis}"] - own[f"CRPIX{axis}"]) for axis in (1, 2))
+        stack[number, low : low + science.shape[0], left : left + science.shape[1]] = science
+        with fits.open(path) as exposure:
+            drizzle = Drizzle(kernel="square", out_shape=science.shape, fillval="NAN")
+            for extver in (1, 2):
+                drizzle.add_image(
+                    exposure["SCI", extver].data / 500.0,
+                    exptime=500.0,
+                    pixmap=_positions(own, exposure, extver),
+                    weight_map=np.full(exposure["SCI", extver].shape, 500.0, dtype=np.float32),
+                    in_units="cps",
+                    iscale=1.0,
+                )
+                mask = fits.getdata(f"{member}_sci{extver}_crmask.fits")
+                corrected = fits.getdata(tmp_path / f"{path.name[:9]}_sci{extver}_crmask.fits")
+                np.testing.assert_array_equal(mask, corrected)
+                assert (mask == 0).any()
+                blot = fits.getdata(f"{member}_sci{extver}_blt.fits")
+                x, y = np.moveaxis(_positions(header, exposure, extver), -1, 0)
+                area = (0.05 / (3600.0 * np.hypot(header["CD1_1"], header["CD2_1"]))) ** 2
+                expected = map_coordinates(median, [y, x], order=1, cval=np.nan) * 500.0 * area
+                known = np.isfinite(expected)
+                assert known.mean() > 0.9
+                np.testing.assert_allclose(blot[known], expected[known], rtol=2e-3, atol=0.3)
+        deep = (drizzle.out_wht > 50.0) & (weight > 50.0)
+        assert deep.sum() > 0.9 * np.count_nonzero(weight)
+        np.testing.assert_allclose(weight[deep], drizzle.out_wht[deep], rtol=0.01, atol=2.0)
+        np.testing.assert_allclose(science[deep], drizzle.out_img[deep], rtol=0.01, atol=2e-3)
+        np.testing.assert_array_equal(np.isnan(science), weight == 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        np.testing.assert_allclose(median, np.nanmedian(stack, axis=0), rtol=1e-5, atol=1e-7)
+    listed = {path.name for path in folder.iterdir()}
+    assert sum(name.endswith(("_single_sci.fits", "_single_wht.fits")) for name in listed) == 6
+    assert sum(name.endswith(("_blt.fits", "_crmask.fits")) for name in listed) == 12

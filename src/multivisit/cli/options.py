@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -43,19 +44,19 @@ RatioOption = Annotated[
     ),
 ]
 SmallOption = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--include-small/--no-include-small",
-        envvar="MVM_INCLUDE_SMALL",
-        help="Make layers of ACS/HRC and ACS/SBC exposures.",
+        help="Make layers of ACS/HRC and ACS/SBC exposures (default: MVM_INCLUDE_SMALL of the environment, "
+        "or yes).",
     ),
 ]
 CteOption = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--only-cte/--no-only-cte",
-        envvar="MVM_ONLY_CTE",
-        help="Leave out ACS/WFC and WFC3/UVIS exposures that are not CTE-corrected.",
+        help="Leave out ACS/WFC and WFC3/UVIS exposures that are not CTE-corrected (default: MVM_ONLY_CTE of "
+        "the environment, or no).",
     ),
 ]
 ConditionsOption = Annotated[
@@ -90,6 +91,13 @@ def run_options(files: list[Path], output: Path, **settings: Any) -> Any:
         fail(f"--layers {settings['layer_method']}: expected one of {', '.join(LAYER_METHODS)}", 2)
     inputs = tuple(files) if fits_files else files[0]
     return RunOptions(inputs=inputs, output_folder=output, **settings)
+
+
+def switch(given: bool | None, variable: str, *, default: bool) -> bool:
+    """Give what an option says, or else the environment; one that says neither on nor off is an error."""
+    from multivisit.run.options import environment_switch
+
+    return environment_switch(os.environ, variable, default=default) if given is None else given
 
 
 _Command = TypeVar("_Command", bound=Callable[..., None])

@@ -19,6 +19,7 @@ from multivisit.cli.options import (
     SmallOption,
     TrimOption,
     run_options,
+    switch,
     with_parameters_of,
 )
 from multivisit.cli.output import fail, print_json
@@ -39,8 +40,8 @@ def options_of_run(
     sky_cell: SkyCellOption = None,
     layer_method: LayerMethodOption = "all",
     exposure_time_ratio: RatioOption = 2.0,
-    include_small: SmallOption = True,
-    only_cte: CteOption = False,
+    include_small: SmallOption = None,
+    only_cte: CteOption = None,
     published_conditions: ConditionsOption = False,
     trim: TrimOption = False,
     context: Annotated[
@@ -68,13 +69,13 @@ def options_of_run(
         str, typer.Option(help="Source catalogs of each mosaic: aperture, segment, both or none.")
     ] = "both",
     quality_tests: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--quality-tests/--no-quality-tests",
-            envvar="MVM_QUALITY_TESTING",
-            help="Check offsets, PSF and outliers in the pixels too; write the published quality files.",
+            help="Check offsets, PSF and outliers in the pixels too; write the published quality files "
+            "(default: MVM_QUALITY_TESTING of the environment, or no).",
         ),
-    ] = False,
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, one page about everything that was made.")
     ] = False,
@@ -114,8 +115,8 @@ def options_of_run(
         sky_cells=tuple(sky_cell or ()),
         layer_method=layer_method,
         exposure_time_ratio=exposure_time_ratio,
-        include_small=include_small,
-        only_cte_corrected=only_cte,
+        include_small=switch(include_small, "MVM_INCLUDE_SMALL", default=True),
+        only_cte_corrected=switch(only_cte, "MVM_ONLY_CTE", default=False),
         published_conditions=published_conditions,
         trim=trim,
         context=context,
@@ -125,7 +126,7 @@ def options_of_run(
         written_parameters=write_parameters,
         previews=previews,
         phot_mode=catalogs,
-        quality_tests=quality_tests,
+        quality_tests=switch(quality_tests, "MVM_QUALITY_TESTING", default=False),
         report=report,
         threads=threads,
         memory=None if memory is None else parse_memory(memory),

@@ -32,6 +32,8 @@ _REACH = {"square": 1.0, "point": 1.0, "turbo": 1.0, "gaussian": 3.0, "lanczos2"
 """Farthest that a pixel's flux goes from its centre, in input pixels."""
 
 _LOSSY = frozenset({"gaussian", "lanczos2", "lanczos3"})
+# Their shares of an input pixel sum to its area in output pixels, those of all others to 1.
+_BY_AREA = frozenset({"lanczos2", "lanczos3"})
 _FILTERS_LOCK = threading.Lock()
 
 _BLOCK_ROWS = 256
@@ -327,6 +329,8 @@ class DrizzleEngine:
             squared = {"input2": [with_halo(variance)], "output2": [self._variance]}
         weights = np.zeros(padded, dtype=np.float32)
         weights[inner] = weight
+        if self._kernel in _BY_AREA:
+            weights *= np.float32(scale_ratio**2)
         coordinates[0, 0] = np.nan
         plane, bit = divmod(chip_number, _CONTEXT_BITS)
         with _flux_warnings_off() if self._kernel in _LOSSY else nullcontext():

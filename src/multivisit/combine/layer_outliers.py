@@ -15,14 +15,16 @@ from multivisit.errors import ParameterError
 from multivisit.exposures.detector_noise import READ_NOISE_KEYWORDS, cte_direction, read_noise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from multivisit.combine.placement import PreparedChip
     from multivisit.exposures.model import Chip, Exposure
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.sky.grid import OutputGrid
 
-__all__ = ["chip_read_noise", "rejection_chips", "rejection_rule", "separate_grid"]
+__all__ = ["chip_read_noise", "missing_full_bits", "rejection_chips", "rejection_rule", "separate_grid"]
+
+_FULL, _FULL_WFPC2, _NEVER_FULL = 256, 8, "sbc"
 
 
 def rejection_rule(parameters: CombinationParameters) -> RejectionRule | None:
@@ -106,6 +108,35 @@ def separate_grid(grid: OutputGrid, parameters: CombinationParameters, nominal_s
         if parameters.driz_sep_rot is not None:
             rotation = parameters.driz_sep_rot - mosaic_rotation
     return SeparateGrid.over(grid.shape, grid.scale, scale, rotation)
+
+
+def missing_full_bits(exposures: Iterable[Exposure], parameters: CombinationParameters) -> int:
+    """Tell which flags of full pixels the separate images leave out.
+
+    A median without full pixels lacks the brightest ones of each star: it is too low there, and the cores of
+    bright stars are taken for cosmic rays.
+
+    Parameters
+    ----------
+    exposures : iterable of Exposure
+        The exposures of the layer.
+    parameters : CombinationParameters
+        How to combine: driz_sep_bits and resetbits count.
+
+    Returns
+    -------
+    int
+        Flags to add to driz_sep_bits, as one number; 0 where none is missing. A full pixel has 256 in ACS
+        and WFC3 data and 8 in those of WFPC2; ACS/SBC counts photons and has none.
+    """
+    good = parameters.separate_bits
+    if good is None:
+        return 0
+    full = 0
+    for exposure in exposures:
+        if exposure.detector != _NEVER_FULL:
+            full |= _FULL_WFPC2 if exposure.instrument == "wfpc2" else _FULL
+    return full & ~good
 
 
 def chip_read_noise(exposure: Exposure, chip: Chip, parameters: CombinationParameters) -> float:

@@ -11,7 +11,7 @@ import itertools
 import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from multivisit.combine.chip_noise import chip_noise, sky_statistic
 from multivisit.combine.chip_parts import ChipCells, ChipParts
 from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
-from multivisit.combine.layer_outliers import rejection_chips, rejection_rule, separate_grid
+from multivisit.combine.layer_outliers import (
+    missing_full_bits,
+    rejection_chips,
+    rejection_rule,
+    separate_grid,
+)
 from multivisit.combine.placement import PreparedChip, place_chips
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.rejection import CosmicRayMasks, find_outliers
@@ -34,11 +39,12 @@ from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
 from multivisit.errors import CombineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from multivisit.combine.coverage import MosaicStatistics
+    from multivisit.combine.rejection import StackPart
     from multivisit.combine.strips import RowSink
     from multivisit.combine.survey import SurveyedChips
     from multivisit.exposures.model import Exposure
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     TestedChip = Callable[[PreparedChip, NDArray[np.float32], NDArray[np.bool_]], None]
 
 __all__ = [
+    "IntermediateSink",
     "PreparedLayer",
     "combine_layer",
     "combine_strips",
@@ -58,6 +65,16 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger(__name__)
+
+
+class IntermediateSink(Protocol):
+    """Takes what outlier rejection makes on its way (`multivisit.products.intermediate`)."""
+
+    def single(self, item: PreparedChip, grid: OutputGrid, parts: Sequence[StackPart]) -> None:
+        """Take a separate image: one of the exposure's chips, the stack's grid, the parts by rows."""
+
+    def median(self, grid: OutputGrid, bands: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+        """Take the combined stack: its grid, first rows and rows."""
 
 
 @dataclass(frozen=True)
@@ -431,6 +448,7 @@ def combine_strips(
     memory: int | None = None,
     scratch_folder: Path | None = None,
     on_tested: TestedChip | None = None,
+    intermediate: IntermediateSink | None = None,
     progress: Progress | None = None,
 ) -> MosaicSummary:
     """Combine the chips of a layer strip by strip and hand the finished rows on.
@@ -455,6 +473,8 @@ def combine_strips(
     on_tested : callable, optional
         Called by outlier rejection with each chip, what the other exposures say that its pixels are (in the
         units of its file, sky included, NaN where unknown) and its hit pixels, from any thread.
+    intermediate : IntermediateSink, optional
+        Takes the separate images and their median.
     progress : callable, optional
         See `combine_layer`.
 
@@ -473,7 +493,9 @@ def combine_strips(
     total = _number_of_steps(layer.chips, parameters)
     done = itertools.count(total - len(layer.chips))
     inside = [number for number, item in enumerate(layer.chips) if item.in_grid]
-    masks = _reject_outliers(layer, parameters, scratch_folder, threads, memory, on_tested, progress)
+    masks = _reject_outliers(
+        layer, parameters, scratch_folder, threads, memory, on_tested, intermediate, progress
+    )
     _report(progress, f"Drizzling {layer.chips[inside[0]].name}", next(done), total)
     good_pixels: dict[int, tuple[int, int, int]] = {}
 
@@ -685,6 +707,21 @@ def _load_chip(
     )
 
 
+@dataclass(frozen=True)
+class _Keeper:
+    """Hands the images of outlier rejection on, with their chips and their grid."""
+
+    layer: PreparedLayer
+    grid: OutputGrid
+    sink: IntermediateSink
+
+    def single(self, number: int, parts: Sequence[StackPart]) -> None:
+        self.sink.single(self.layer.chips[number], self.grid, parts)
+
+    def median(self, bands: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+        self.sink.median(self.grid, bands)
+
+
 def _reject_outliers(
     layer: PreparedLayer,
     parameters: CombinationParameters,
@@ -692,12 +729,21 @@ def _reject_outliers(
     threads: int,
     memory: int | None,
     on_tested: TestedChip | None,
+    intermediate: IntermediateSink | None,
     progress: Progress | None,
 ) -> CosmicRayMasks:
     """Find the pixels that other exposures speak against; no masks where the parameters do not ask for it."""
     rule = rejection_rule(parameters)
     if rule is None:
         return CosmicRayMasks()
+    if full := missing_full_bits((item.exposure for item in layer.chips), parameters):
+        _LOG.warning(
+            "driz_sep_bits: found %d, which leaves full pixels (DQ %d) out of the median; the cores of "
+            "bright stars may be taken for cosmic rays. Use %d to keep them.",
+            parameters.separate_bits or 0,
+            full,
+            (parameters.separate_bits or 0) | full,
+        )
     steps = itertools.count(_steps_before_rejection(layer.chips, parameters))
     total = _number_of_steps(layer.chips, parameters)
 
@@ -739,6 +785,7 @@ def _reject_outliers(
         memory=None if memory is None else memory - held,
         on_step=tell,
         on_tested=None if on_tested is None else tested,
+        keeper=None if intermediate is None else _Keeper(layer, grid.on_sky(layer.grid), intermediate),
     )
     for number, item in enumerate(layer.chips):
         if item.in_grid:

@@ -13,7 +13,7 @@ import math
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from multivisit.combine.separate_grid import SeparateGrid
     from multivisit.exposures.pixel_map import PixelMap
 
-__all__ = ["CosmicRayMasks", "RejectionChip", "RejectionRule", "find_outliers"]
+__all__ = ["CosmicRayMasks", "RejectionChip", "RejectionRule", "StackKeeper", "StackPart", "find_outliers"]
 
 _MIB = 1 << 20
 _SINGLE_ROWS = 256
@@ -166,18 +166,43 @@ class CosmicRayMasks:
 
 
 @dataclass(frozen=True)
-class _Part:
+class StackPart:
     """Some rows of a separate image in the scratch file: those columns that have weight."""
 
     first_row: int
+    """Number of the first row in the grid of the stack."""
+
     first_column: int
+    """Number of the first column."""
+
+    scratch: ScratchFile
+    """The file."""
+
     values: Any
+    """Where the values are in it."""
+
     weights: Any
+    """Where the weights are in it."""
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
         shape: tuple[int, int] = self.values.shape
         return shape
+
+    def read(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Read the values (electrons/s) and the weights (seconds)."""
+        return self.scratch.get(self.values), self.scratch.get(self.weights)
+
+
+class StackKeeper(Protocol):
+    """Is shown what is made on the way."""
+
+    def single(self, number: int, parts: Sequence[StackPart]) -> None:
+        """See a separate image: a chip's number, and the parts from the first row to the last."""
+
+    def median(self, bands: Iterable[tuple[int, NDArray[np.float32]]]) -> None:
+        """See the combined stack: first rows and rows."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +212,7 @@ class _Single:
     chip: RejectionChip
     """Its first chip, which stands for its noise and units."""
 
-    parts: tuple[_Part, ...]
+    parts: tuple[StackPart, ...]
     mean_weight: float
     sky_rate: float
     read_noise: float
@@ -205,6 +230,7 @@ def find_outliers(
     memory: int | None = None,
     on_step: Callable[[str, int], None] | None = None,
     on_tested: Callable[[int, NDArray[np.float32], NDArray[np.bool_]], None] | None = None,
+    keeper: StackKeeper | None = None,
 ) -> CosmicRayMasks:
     """Find the pixels of all chips that the other exposures speak against.
 
@@ -231,6 +257,8 @@ def find_outliers(
     on_tested : callable, optional
         Called with a chip's number, the blotted median (electrons/s less sky, NaN where unknown) and its hit
         pixels, from any thread.
+    keeper : StackKeeper, optional
+        Is shown the separate images and the combined stack, some rows at a time.
 
     Returns
     -------
@@ -261,12 +289,17 @@ def find_outliers(
                 singles.append(single)
             for chip in group:
                 tell("separate", chip.number)
+        if keeper is not None:
+            for single in singles:
+                keeper.single(single.chip.number, single.parts)
         median = ScratchImage(scratch, grid.shape)
         bands = _bands(grid, singles, rule)
         band_work = [(first, last, singles, scratch, grid, rule, len(by_exposure)) for first, last in bands]
         workers = _workers(threads, memory, _BAND_BYTES + 32 * _MIB)
         for first, rows in _in_order(_combine_band, band_work, workers):
             median.write_rows(first, rows)
+        if keeper is not None:
+            keeper.median((first, median.read_rows(first, last)) for first, last in bands)
         chip_work = [(chip, median, grid, rule, load_all, on_tested) for chip in chips]
         for number, hit in _in_order(_test_chip, chip_work, _workers(threads, memory, largest * _TEST_BYTES)):
             masks.put(number, hit)
@@ -327,7 +360,8 @@ def _drizzle_exposure(
             counted = weights[cut][weights[cut] > _SMALLEST_WEIGHT]
             total += float(counted.sum(dtype=np.float64))
             n_total += counted.size
-            parts.append(_Part(row, left + cut[1].start, scratch.put(values[cut]), scratch.put(weights[cut])))
+            places = scratch.put(values[cut]), scratch.put(weights[cut])
+            parts.append(StackPart(row, left + cut[1].start, scratch, *places))
     if not parts:
         return group, None
     # The lowest sky and the quadratic mean of the read noises stand for all chips, as published.
@@ -412,7 +446,7 @@ class _Piece:
     weights: NDArray[np.float32]
 
 
-def _read_rows(part: _Part, scratch: ScratchFile, start: int, stop: int) -> _Piece | None:
+def _read_rows(part: StackPart, scratch: ScratchFile, start: int, stop: int) -> _Piece | None:
     """Read the rows of a part that lie in a band."""
     first, last = max(part.first_row, start), min(part.first_row + part.shape[0], stop)
     if first >= last:

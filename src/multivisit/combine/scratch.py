@@ -163,6 +163,10 @@ class ScratchImage:
         array = np.ascontiguousarray(rows, dtype=np.float32)
         self._file.write(self._offset + first_row * self.shape[1] * 4, array)
 
+    def read_rows(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        """Read some whole rows, the last one excluded."""
+        return self.read(slice(first_row, last_row), slice(0, self.shape[1]))
+
     def read(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Read a part.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.sky.grid import OutputGrid
+
 if TYPE_CHECKING:
     from multivisit.exposures.pixel_map import PixelMap
 
@@ -67,6 +69,31 @@ class SeparateGrid:
             for n, row in zip(size, matrix, strict=True)
         )
         return cls((max(size[1], 1), max(size[0], 1)), scale, matrix, (shift[0], shift[1]))
+
+    def on_sky(self, grid: OutputGrid) -> OutputGrid:
+        """Give this grid as one of the sky.
+
+        Parameters
+        ----------
+        grid : OutputGrid
+            The output grid that it belongs to.
+
+        Returns
+        -------
+        OutputGrid
+            A grid with the same tangent point.
+        """
+        matrix = np.array(self.matrix)
+        crpix = matrix @ (np.array(grid.crpix) - 1.0) + self.shift + 1.0
+        (a, b), (c, d) = (np.array(grid.cd) @ np.linalg.inv(matrix)).tolist()
+        return OutputGrid(
+            sky_cell_id=grid.sky_cell_id,
+            scale=self.scale,
+            crval=grid.crval,
+            crpix=(float(crpix[0]), float(crpix[1])),
+            shape=self.shape,
+            cd_matrix=((a, b), (c, d)),
+        )
 
     def map_of(self, pixel_map: PixelMap) -> PixelMap:
         """Turn a map onto the output grid into one onto this grid.

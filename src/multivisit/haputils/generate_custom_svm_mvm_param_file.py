@@ -21,6 +21,7 @@ from multivisit.haputils.log_levels import LOG_LEVELS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.plan.parameters import Pipeline
     from multivisit.plan.poller import PollerRow
 
 __all__ = ["make_svm_input_file"]
@@ -74,8 +75,6 @@ def make_svm_input_file(
         if pipeline is None:
             raise ParameterError(f"hap_pipeline_name: found {hap_pipeline_name!r}, expected 'svm' or 'mvm'")
         output = Path(output_custom_pars_file)
-        if output.exists() and not clobber:
-            raise ParameterError(f"{output} is there already: give another name, or clobber it (-c)")
         given = [input_filename] if isinstance(input_filename, (str, os.PathLike)) else input_filename
         refuse_to_replace(output, "the parameter file", given)
         rows: Sequence[PollerRow]
@@ -83,9 +82,33 @@ def make_svm_input_file(
             rows = read_poller(input_filename)
         else:
             rows = [PollerRow(filename=os.fspath(name)) for name in input_filename]
+        if output.exists() and not clobber:
+            raise ParameterError(f"{output} is there already: give another name, or clobber it (-c)")
+        _warn_of_another_kind(rows, pipeline, input_filename)
         products = default_products(rows, pipeline)
         write_custom_file(output, products, pipeline)
         log.info("wrote the parameters of %d products to %s", len(products), output)
+
+
+def _warn_of_another_kind(rows: Sequence[PollerRow], pipeline: Pipeline, source: object) -> None:
+    """Warn of a poller file of the other pipeline; lists of exposures are of neither."""
+    n_cells = sum(row.sky_cell_id is not None for row in rows)
+    if pipeline == "svm" and n_cells:
+        log.warning(
+            "%s: found sky cells on %d of %d lines, as multi-visit poller files have them; expected a "
+            "single-visit one. The products are those of the visits. For the layers of the sky cells use "
+            "hap_pipeline_name='mvm' (-p mvm).",
+            source,
+            n_cells,
+            len(rows),
+        )
+    if pipeline == "mvm" and not n_cells and any(row.proposal_id is not None for row in rows):
+        log.warning(
+            "%s: found no sky cells, as in single-visit poller files; expected a multi-visit one. The "
+            "products are the layers of all sky cells that the exposures fall on. For those of the visits "
+            "use hap_pipeline_name='svm' (-p svm).",
+            source,
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ nothing but the tessellation ends there.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,10 @@ CUSTOM_GRID_ID = "custom"
 _SCALE_NAMES = ("coarse", "fine")
 # 5 degrees: as wide as a projection cell, at the finest scale. More is a slip of the pen.
 _MOST_PIXELS = PROJECTION_CELL_PIXELS
+# What the projection of a position loses, pixels; a limit that is farther off was not meant to be whole.
+_ROUNDING = 1e-3
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,12 @@ class LimitsArea:
     def mosaic(self, outlines: Sequence[Outline], projection_cells: Sequence[int]) -> CustomMosaic:
         """Work out the grids; see `CustomArea`."""
         limits = checked_limits(self.limits)
+        if any(abs(limit - round(limit)) > _ROUNDING for limit in limits):
+            _LOG.warning(
+                "custom_limits: found %s, expected whole pixels of 0.04 arcsec; rounded to %s.",
+                list(limits),
+                [round(limit) for limit in limits],
+            )
         found = sorted(set(projection_cells))
         if len(found) > 1:
             cells = ", ".join(f"p{cell:04d}" for cell in found)

@@ -11,10 +11,11 @@ from multivisit.combine.engines import context_planes
 from multivisit.combine.mosaic import combine_strips, place_layer, survey_layer
 from multivisit.errors import ProductError
 from multivisit.products.cleaned import CleanedExposures
+from multivisit.products.intermediate import IntermediateFiles
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
-from multivisit.run.diagnostics import write_diagnostics
+from multivisit.run.diagnostics import diagnostics_folder, write_diagnostics
 from multivisit.run.memory_shares import LayerShare, MemoryShares
 
 if TYPE_CHECKING:
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from multivisit.combine.mosaic import PreparedLayer
+    from multivisit.combine.placement import PreparedChip
     from multivisit.combine.records import MosaicSummary
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.run.options import RunOptions
     from multivisit.sky.grid import OutputGrid
+
+    TestedChip = Callable[[PreparedChip, NDArray[np.float32], NDArray[np.bool_]], None]
 
 __all__ = ["MadeMosaic", "make_mosaic"]
 
@@ -142,6 +146,11 @@ def make_mosaic(
     )
     preview = _preview_of(prepared) if options.previews else None
     cleaned = CleanedExposures(options.output_folder, parameters.crbit)
+    kept = IntermediateFiles(diagnostics_folder(options.output_folder, layer), layer)
+    takers = [
+        *([cleaned.take] if parameters.driz_cr_corr else []),
+        *([kept.tested] if options.diagnostics else []),
+    ]
     with writer, cleaned:
         summary = combine_strips(
             prepared,
@@ -150,14 +159,26 @@ def make_mosaic(
             threads=threads,
             memory=memory,
             scratch_folder=options.output_folder,
-            on_tested=cleaned.take if parameters.driz_cr_corr else None,
+            on_tested=_all_of(takers) if takers else None,
+            intermediate=kept if options.diagnostics else None,
             progress=progress,
         )
         product = writer.finish(summary)
     diagnostics: tuple[Path, ...] = ()
     if options.diagnostics:
         diagnostics = write_diagnostics(options.output_folder, layer, prepared, parameters, summary)
+        diagnostics += kept.written
     return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics)
+
+
+def _all_of(takers: Sequence[TestedChip]) -> TestedChip:
+    """Give each tested chip to several."""
+
+    def take(item: PreparedChip, model: NDArray[np.float32], hit: NDArray[np.bool_]) -> None:
+        for taker in takers:
+            taker(item, model, hit)
+
+    return take
 
 
 def _preview_of(prepared: PreparedLayer) -> PreviewMaker:

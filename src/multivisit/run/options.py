@@ -160,5 +160,6 @@ def environment_switch(environment: Mapping[str, str], name: str, *, default: bo
     if text in _FALSE_WORDS:
         return False
     raise ParameterError(
-        f"environment variable {name}={environment[name]!r}: expected on/yes/true or off/no/false"
+        f"environment variable {name}: found {environment[name]!r}, expected on, yes, true or 1, or off, no, "
+        "false or 0; correct it, or unset it"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from multivisit.atomic import atomic_path
 from multivisit.errors import InvalidParametersError, MissingFileError, ParameterError
 from multivisit.plan.parameters.concentration import concentration_index
 from multivisit.plan.parameters.conditions import ProductKind
+from multivisit.plan.parameters.idle import reason_idle
 from multivisit.plan.parameters.layout import flattened, is_published, published_layout
 from multivisit.plan.parameters.model import CombinationParameters
 from multivisit.plan.parameters.parameter_set import ParameterSet
@@ -114,12 +115,15 @@ def read_custom_file(path: Path) -> CustomFile:
     except UnicodeDecodeError as error:
         raise ParameterError(f"custom parameter file {path}: not UTF-8 text ({error.reason})") from error
     try:
-        content = json.loads(text, object_pairs_hook=_without_repetition)
+        content = json.loads(text, object_pairs_hook=_marked)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ParameterError(f"custom parameter file {path}, {place}: not JSON, {error.msg}") from error
-    except ParameterError as error:
-        raise ParameterError(f"custom parameter file {path}: {error}") from None
+    if repeated := list(_repetitions(content)):
+        raise ParameterError(
+            f"custom parameter file {path}: given more than once in the same group: {_listed(repeated)}; "
+            "keep one of each, since the others would be lost"
+        )
     if not isinstance(content, dict):
         raise ParameterError(
             f"custom parameter file {path}: found {_shown(content)}, expected products by name"
@@ -127,14 +131,30 @@ def read_custom_file(path: Path) -> CustomFile:
     return CustomFile(path, content)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dictionary; a repeated name is an error, since one of its values would be lost."""
+class _Repeating(dict[str, Any]):
+    """A group in which some names were given more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a dictionary that remembers names that are repeated."""
     values = dict(pairs)
-    if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        raise ParameterError(f"{', '.join(repeated)}: given more than once in the same group")
-    return values
+    if len(values) == len(pairs):
+        return values
+    names = [name for name, _ in pairs]
+    marked = _Repeating(values)
+    marked.repeated = tuple(sorted({name for name in names if names.count(name) > 1}))
+    return marked
+
+
+def _repetitions(value: Any, path: str = "") -> Iterator[str]:
+    """Give the paths of all names that were repeated."""
+    if isinstance(value, _Repeating):
+        yield from (f"{path}/{name}" for name in value.repeated)
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, below in inner:
+        yield from _repetitions(below, f"{path}/{name}")
 
 
 def customized(file: CustomFile, products: Sequence[ProductParameters], pipeline: Pipeline) -> Customized:
@@ -290,6 +310,7 @@ def _without_effect(products: Sequence[ProductParameters], pipeline: Pipeline) -
     if pipeline != "mvm":
         return []
     products_by_path: dict[tuple[str, ...], list[str]] = {}
+    idle: dict[tuple[str, str], list[str]] = {}
     exposures = []
     overruled = []
     for product in products:
@@ -300,11 +321,19 @@ def _without_effect(products: Sequence[ProductParameters], pipeline: Pipeline) -
         for path in changes:
             if reason_not_used(path):
                 products_by_path.setdefault(path, []).append(product.name)
+            elif path[0] == "astrodrizzle" and (
+                why := reason_idle(path[-1], product.parameters.astrodrizzle)
+            ):
+                idle.setdefault(("/".join(path), why), []).append(product.name)
         overruled += [product.name] if _with_looked_up_limits(product) != product else []
     warnings = [
         f"parameter {'/'.join(path)} was changed, which multi-visit processing does not use: "
         f"{reason_not_used(path)} ({_listed(names)})"
         for path, names in products_by_path.items()
+    ]
+    warnings += [
+        f"parameter {path} was changed, which has no effect: {why} ({_listed(names)})"
+        for (path, why), names in idle.items()
     ]
     if exposures:
         warnings.append(

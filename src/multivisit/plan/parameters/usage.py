@@ -33,7 +33,7 @@ _REASONS: Final[dict[str, tuple[str, ...]]] = {
         "astrodrizzle/in_memory",
         "astrodrizzle/combine_bufsize",
     ),
-    "exposures are never changed, and no intermediate files are kept": (
+    "exposures are never changed, and --diagnostics (diagnostic_mode) alone keeps intermediate files": (
         "astrodrizzle/restore",
         "astrodrizzle/preserve",
         "astrodrizzle/overwrite",
