@@ -602,13 +602,78 @@ static void measure_segments(const float *values, const float *weight, const int
     }
 }
 
-enum { SKY_MEAN, SKY_MEDIAN, SKY_DEVIATION, SKY_AREA, SKY_WEIGHT, SKY_LEAST_WEIGHT, SKY_HOLES, SKY_FIELDS };
+enum {
+    SKY_MEAN,
+    SKY_MEDIAN,
+    SKY_DEVIATION,
+    SKY_AREA,
+    SKY_WEIGHT,
+    SKY_LEAST_WEIGHT,
+    SKY_HOLES,
+    SKY_SUMS,                            /* of the inner aperture, and then of the outer one: */
+    SKY_FIELDS = SKY_SUMS + 2 * 3
+};
 
-/* Clipped statistics of the annulus about each position, and the weights within the aperture. */
-static int measure_surroundings(const float *values, const float *weight, ptrdiff_t rows, ptrdiff_t columns,
-                                const double *positions, ptrdiff_t n, double aperture, double inner, double outer,
-                                double n_sigma, int iterations, double *out)
+enum { SUM_INVERSE_WEIGHT, SUM_LIGHT, SUM_CURVATURE };
+
+/* Below this part of the greatest weight of an aperture, a pixel's noise does not grow any more: it lies at the edge of
+ * an input pixel's drop and has that pixel's noise. */
+#define LEAST_PART 0.05f
+
+typedef struct {
+    const float *values, *weight;
+    ptrdiff_t rows, columns;
+} Image;
+
+/* A pixel less its four neighbours; one that holds no data counts as equal. */
+static float curvature_at(const Image *image, ptrdiff_t y, ptrdiff_t x)
 {
+    const float centre = image->values[y * image->columns + x];
+    float sum = 0.0f;
+    for (int d = 0; d < 4; d++) {
+        const ptrdiff_t v = y + (d == 0) - (d == 1), u = x + (d == 2) - (d == 3);
+        if (v >= 0 && v < image->rows && u >= 0 && u < image->columns && image->weight[v * image->columns + u] > 0.0f)
+            sum += image->values[v * image->columns + u] - centre;
+    }
+    return sum;
+}
+
+/* What the noise of an aperture's sum depends on: sums over its pixels of 1 / weight, of light / weight, and of the
+ * curvature of the light times the part of the greatest weight that a pixel lacks. */
+static void sum_aperture(const Image *image, double cx, double cy, double radius, float sky, double sums[3])
+{
+    const ptrdiff_t y0 = (ptrdiff_t)fmax(ceil(cy - radius - 0.5), 0.0), x0 = (ptrdiff_t)fmax(ceil(cx - radius - 0.5), 0.0);
+    const ptrdiff_t y1 = (ptrdiff_t)fmin(floor(cy + radius + 0.5), (double)image->rows - 1.0);
+    const ptrdiff_t x1 = (ptrdiff_t)fmin(floor(cx + radius + 0.5), (double)image->columns - 1.0);
+    float greatest = 0.0f;
+    for (ptrdiff_t y = y0; y <= y1; y++)
+        for (ptrdiff_t x = x0; x <= x1; x++) {
+            const float w = image->weight[y * image->columns + x];
+            if (w > greatest && (x - cx) * (x - cx) + (y - cy) * (y - cy) < (radius + 0.5) * (radius + 0.5))
+                greatest = w;
+        }
+    sums[0] = sums[1] = sums[2] = 0.0;
+    for (ptrdiff_t y = y0; y <= y1; y++)
+        for (ptrdiff_t x = x0; x <= x1; x++) {
+            const double inside = radius + 0.5 - sqrt((x - cx) * (x - cx) + (y - cy) * (y - cy));
+            const float w = image->weight[y * image->columns + x];
+            if (inside <= 0.0 || !(w > 0.0f))
+                continue;
+            const double part = inside < 1.0 ? inside : 1.0;
+            const double share = part / (w > LEAST_PART * greatest ? w : LEAST_PART * greatest);
+            sums[SUM_INVERSE_WEIGHT] += share;
+            sums[SUM_LIGHT] += share * (image->values[y * image->columns + x] - sky);
+            const float missing = 1.0f - w / greatest;
+            if (missing > 1e-4f)
+                sums[SUM_CURVATURE] += part * missing * curvature_at(image, y, x);
+        }
+}
+
+/* Clipped statistics of the annulus about each position, the weights within the outer aperture, and the sums above. */
+static int measure_surroundings(const Image *image, const double *positions, ptrdiff_t n, const double radii[2],
+                                double inner, double outer, double n_sigma, int iterations, double *out)
+{
+    const double aperture = radii[1];
     const ptrdiff_t reach = (ptrdiff_t)ceil(outer > aperture ? outer : aperture) + 1;
     const size_t most = (size_t)((2 * reach + 1) * (2 * reach + 1));
     float *buffer = malloc(2 * most * sizeof *buffer);
@@ -623,14 +688,14 @@ static int measure_surroundings(const float *values, const float *weight, ptrdif
         for (ptrdiff_t y = row - reach; y <= row + reach; y++)
             for (ptrdiff_t x = column - reach; x <= column + reach; x++) {
                 const double distance = (x - cx) * (x - cx) + (y - cy) * (y - cy);
-                const int is_there = x >= 0 && x < columns && y >= 0 && y < rows;
-                const float w = is_there ? weight[y * columns + x] : 0.0f;
+                const int is_there = x >= 0 && x < image->columns && y >= 0 && y < image->rows;
+                const float w = is_there ? image->weight[y * image->columns + x] : 0.0f;
                 if (distance <= aperture * aperture) {
                     inside++, holes += !(w > 0.0f);
                     sum += w, least = w < least ? w : least;
                 }
                 if (w > 0.0f && distance >= inner * inner && distance <= outer * outer)
-                    buffer[m++] = values[y * columns + x];
+                    buffer[m++] = image->values[y * image->columns + x];
             }
         o[SKY_WEIGHT] = inside ? sum / inside : 0.0;
         o[SKY_LEAST_WEIGHT] = inside ? least : 0.0;
@@ -638,6 +703,9 @@ static int measure_surroundings(const float *values, const float *weight, ptrdif
         float low, high;
         o[SKY_AREA] = (double)clip(buffer, buffer + most, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
                                    &o[SKY_DEVIATION], &low, &high);
+        const float sky = isfinite(o[SKY_MEDIAN]) ? (float)o[SKY_MEDIAN] : 0.0f;
+        for (int k = 0; k < 2; k++)
+            sum_aperture(image, cx, cy, radii[k], sky, o + SKY_SUMS + 3 * k);
     }
     free(buffer);
     return 0;
@@ -989,17 +1057,20 @@ static PyObject *py_measure_segments(PyObject *Py_UNUSED(module), PyObject *argu
 }
 
 PyDoc_STRVAR(measure_surroundings_doc,
-             "measure_surroundings(values, weight, positions, aperture, inner, outer, n_sigma, iterations, out)\n--\n\n"
-             "Fill `out` (7 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
-             "pixels of the annulus, and with the mean and least weight and the number of holes in the aperture.");
+             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations, out)"
+             "\n--\n\n"
+             "Fill `out` (13 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
+             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, and\n"
+             "for each aperture with the sums of 1 / weight, of light / weight, and of the curvature of the light times\n"
+             "the part of the greatest weight that a pixel lacks.");
 
 static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *values, *weight, *positions, *out;
-    double aperture, inner, outer, n_sigma;
+    double radii[2], inner, outer, n_sigma;
     int iterations, status = -1;
-    if (!PyArg_ParseTuple(arguments, "OOOddddiO:measure_surroundings", &values, &weight, &positions, &aperture, &inner,
-                          &outer, &n_sigma, &iterations, &out))
+    if (!PyArg_ParseTuple(arguments, "OOOdddddiO:measure_surroundings", &values, &weight, &positions, &radii[0],
+                          &radii[1], &inner, &outer, &n_sigma, &iterations, &out))
         return NULL;
     Buffers buffers = {.n = 0};
     Py_buffer *v = get_array(&buffers, values, "values", 'f', 2, 0);
@@ -1007,11 +1078,12 @@ static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *
     Py_buffer *p = w ? get_array(&buffers, positions, "positions", 'd', 2, 0) : NULL;
     Py_buffer *o = p ? get_array(&buffers, out, "out", 'd', 2, 1) : NULL;
     if (o != NULL && check(same_shape(v, w) && p->shape[1] == 2 && o->shape[0] == p->shape[0]
-                               && o->shape[1] == SKY_FIELDS && aperture >= 0.0 && outer >= inner && inner >= 0.0,
+                               && o->shape[1] == SKY_FIELDS && radii[0] >= 0.0 && radii[1] >= radii[0]
+                               && outer >= inner && inner >= 0.0,
                            "the shapes do not go together, or the radii are impossible")) {
+        const Image image = {v->buf, w->buf, v->shape[0], v->shape[1]};
         Py_BEGIN_ALLOW_THREADS
-        status = measure_surroundings(v->buf, w->buf, v->shape[0], v->shape[1], p->buf, p->shape[0], aperture, inner,
-                                      outer, n_sigma, iterations, o->buf);
+        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, o->buf);
         Py_END_ALLOW_THREADS
     }
     return end_call(&buffers, status, NULL);

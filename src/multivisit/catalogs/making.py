@@ -239,9 +239,7 @@ def _find_sources(work: _Work) -> _Found | None:
         log.warning("%s: no pixel has data; its catalogs are empty", mosaic.path.name)
         return None
     columns = [item.columns for item in surveys]
-    expected = drizzled_correlation(
-        mosaic.number("D001PIXF", 1.0), mosaic.number("D001SCAL", 1.0) / mosaic.number("D001ISCL", 1.0)
-    )
+    expected = drizzled_correlation(mosaic.pixfrac, mosaic.scale_ratio)
     smoothing = gaussian_smoothing(work.fwhm)
     sourcex = parameters.sourcex
     peak = max(
@@ -316,10 +314,9 @@ def _find_sources(work: _Work) -> _Found | None:
 def _least_deviation(mosaic: MosaicFile) -> float:
     """Least noise of a pixel, electrons/s: that of reading the exposures out, or of a single electron."""
     time = max(mosaic.number("TEXPTIME"), 1e-3)
-    ratio = mosaic.number("D001SCAL", 1.0) / mosaic.number("D001ISCL", 1.0)
     read_noise = mosaic.number("READNSEA") * np.sqrt(max(mosaic.number("NUMEXP"), 1.0))
     # Drizzling spreads an input pixel, so a smaller output pixel has less of its noise, area by area.
-    return float(0.1 * max(read_noise, 1.0) / time * ratio**2)
+    return float(0.1 * max(read_noise, 1.0) / time * mosaic.scale_ratio**2)
 
 
 def _response(smoothing: Smoothing) -> float:
@@ -348,7 +345,7 @@ Sources = tuple["Floats", "Floats", AperturePhotometry, SegmentShapes]
 def _measure(work: _Work, found: _Found, kinds: list[str]) -> dict[str, Sources] | None:
     """Measure all sources; None without any."""
     mosaic, parameters = work.mosaic, work.parameters
-    apertures = aperture_settings(parameters, mosaic.scale, found.correlation, mosaic.seconds_per_weight)
+    apertures = aperture_settings(parameters, mosaic, found.correlation)
     measurer = Measurer(
         work.reader,
         found.background,

@@ -167,6 +167,16 @@ class MosaicFile:
         )
 
     @property
+    def scale_ratio(self) -> float:
+        """Pixel scale over that of the exposures."""
+        return self.number("D001SCAL", 1.0) / self.number("D001ISCL", 1.0)
+
+    @property
+    def pixfrac(self) -> float:
+        """Side of the drops in pixels of the exposures."""
+        return self.number("D001PIXF", 1.0)
+
+    @property
     def zero_point(self) -> float | None:
         """AB magnitude of one electron per second; None if the mosaic is not calibrated."""
         return ab_zero_point(self.number("PHOTFLAM"), self.number("PHOTPLAM"), self.number("PHOTZPT", -21.1))
