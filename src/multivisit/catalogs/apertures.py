@@ -209,10 +209,11 @@ def _steepness(inner: Floats, outer: Floats, settings: ApertureSettings) -> Floa
     Where an exposure lacks a pixel (a cosmic ray was there), the pixels of the others stand in, which lie at
     an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a triangle
     as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p the side of
-    a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see it. In the
-    mosaic, the drops and the output pixels have flattened it: that of a Gaussian goes with one over the square
-    of its variance, and these add (drop2 + 1) / 12; and its differences between neighbours are smaller than its
-    derivatives. The variance of a source in the mosaic follows from its light in the two apertures.
+    a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see it. Drops and
+    output pixels flatten it, once in the mosaic and once more in the sum, as the weights have the drops' shape:
+    that of a Gaussian goes with one over the square of its variance, and each time (drop2 + 1) / 12 is added.
+    Differences between neighbours are smaller than the derivatives, too. The variance of a source in the mosaic
+    follows from its light in the two apertures.
     """
     smoothing = (settings.drop**2 + 1.0) / 12.0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -220,8 +221,8 @@ def _steepness(inner: Floats, outer: Floats, settings: ApertureSettings) -> Floa
     # No source is narrower than the smoothing; of those that are wide nothing is to be restored.
     variance = np.maximum(np.where(np.isfinite(variance), variance, np.inf), 2.0 * smoothing)
     with np.errstate(invalid="ignore"):
-        restored = (variance / (variance - smoothing)) ** 2
-        differences = 2.0 * variance * -np.expm1(-0.5 / variance)
+        restored = ((variance + smoothing) / (variance - smoothing)) ** 2
+        differences = 2.0 * (variance + smoothing) * -np.expm1(-0.5 / (variance + smoothing))
     restored = np.where(np.isfinite(variance), restored / differences, 1.0)
     steepness: Floats = _OFFSETS * settings.input_pixel**2 / 12.0 * restored
     return steepness
