@@ -29,6 +29,9 @@ _FIELDS = 13
 _MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _SUMS = range(8)
 _INVERSE_WEIGHT, _LIGHT, _CURVATURE = range(3)
 
+_ANNULUS_OVER_APERTURE = 5.0 / 3.0
+"""Least inner radius of the annulus over that of the outer aperture: the one published for CCDs."""
+
 _OFFSETS = 1.1
 """Root mean square of a (1 - a) over its mean, for offsets a of two grids of pixels: (1/30)**0.5 / (1/6)."""
 
@@ -51,6 +54,9 @@ class ApertureSettings:
 
     sky_factor: float
     """Variance of the sky from n pixels over that of a pixel, times n."""
+
+    sky_covariances: tuple[float, float]
+    """Covariance of the sky with the sums in the two apertures over the variance of a pixel, times n."""
 
     seconds_per_weight: float
     """Exposure time over weight."""
@@ -119,13 +125,15 @@ def aperture_settings(
     scale = mosaic.scale
     radii = (parameters.aperture_1 / scale, parameters.aperture_2 / scale)
     # WFC3/IR's published annulus begins within the outer aperture, where the star's own light is.
-    inner = max(parameters.skyannulus_arcsec, parameters.aperture_2) / scale
+    inner = max(parameters.skyannulus_arcsec, _ANNULUS_OVER_APERTURE * parameters.aperture_2) / scale
+    annulus = (inner, inner + parameters.dskyannulus_arcsec / scale)
     return ApertureSettings(
         radii,
-        (inner, inner + parameters.dskyannulus_arcsec / scale),
+        annulus,
         parameters.salgorithm,
         (correlation.variance_factor(radii[0]), correlation.variance_factor(radii[1])),
-        correlation.sky_factor(parameters.salgorithm),
+        correlation.sky_factor(annulus, parameters.salgorithm),
+        (correlation.sky_covariance(radii[0], annulus), correlation.sky_covariance(radii[1], annulus)),
         mosaic.seconds_per_weight,
         1.0 / mosaic.scale_ratio,
         mosaic.pixfrac / mosaic.scale_ratio,
@@ -138,9 +146,10 @@ def measure_apertures(
     """Measure sources in apertures.
 
     The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time of
-    a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus A2 s2 g / n (the
-    sky's, from n pixels, with the factor g for their correlation and the statistic; A is the area), plus the
-    square of the error that sampling makes (`_steepness`).
+    a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
+    A2 s2 g / n - 2 A s2 c / n (the sky's, from n pixels, with the factor g for their correlation and the
+    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that sampling
+    makes (`_steepness`).
 
     Parameters
     ----------
@@ -173,7 +182,7 @@ def measure_apertures(
     sky = np.where(np.isfinite(sky), sky, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         pixel_variance = np.where(about[:, _WEIGHT] > 0.0, noises**2 / about[:, _WEIGHT], np.inf)
-        sky_variance = pixel_variance * settings.sky_factor / np.maximum(about[:, _AREA], 1.0)
+        per_sky_pixel = pixel_variance / np.maximum(about[:, _AREA], 1.0)
     # An exact overlap (subpix=0) does not depend on where in its pixel a source lies.
     fluxes = [
         sep.sum_circle(values, positions[:, 0], positions[:, 1], radius, subpix=0)[0]
@@ -187,8 +196,9 @@ def measure_apertures(
         photons = np.maximum(sums[:, _LIGHT], 0.0) / settings.seconds_per_weight
         pixels = np.where(sums[:, _INVERSE_WEIGHT] > 0.0, noises**2 * sums[:, _INVERSE_WEIGHT], np.inf)
         area = math.pi * radius**2
+        sky_part = area**2 * settings.sky_factor - 2.0 * area * settings.sky_covariances[number]
         sampling = sums[:, _CURVATURE] * steepness
-        errors.append(np.sqrt(photons + factor * pixels + area**2 * sky_variance + sampling**2))
+        errors.append(np.sqrt(photons + factor * pixels + sky_part * per_sky_pixel + sampling**2))
     return AperturePhotometry(
         fluxes[0],
         errors[0],
