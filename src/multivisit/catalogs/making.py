@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multivisit.catalogs.apertures import AperturePhotometry, aperture_settings
-from multivisit.catalogs.background import make_background, survey_band
+from multivisit.catalogs.background import make_background, rows_looked_at, survey_band
 from multivisit.catalogs.bands import divide, in_order, workers_within
 from multivisit.catalogs.columns import POINT_COLUMNS, SEGMENT_COLUMNS
 from multivisit.catalogs.coverage import exposure_coverage, saturated_pixels
@@ -223,7 +223,8 @@ def _find_sources(work: _Work) -> _Found | None:
     def survey(number: int) -> BoxStatistics:
         band, (left, right) = work.bands[number], reached[number]
         left = left // box * box
-        pixels = work.reader.read((band.first, band.last if right > left else band.first), (left, right))
+        rows = (band.first, band.last if right > left else band.first)
+        pixels = work.reader.read(rows, (left, right), rows_looked_at(parameters))
         result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters)
         work.progress()
         return result
