@@ -7,12 +7,15 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <errno.h>
 #include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__gnu_linux__)
 /* Wider vectors, but no fused operations: the same bits on every machine. */
@@ -32,62 +35,133 @@ typedef struct {
     int failed;
 } List;
 
-static void append3(List *list, int32_t a, int32_t b, int32_t c)
+static void append(List *list, const int32_t *items, size_t n)
 {
-    if (list->n + 3 > list->capacity) {
+    if (list->n + n > list->capacity) {
         const size_t capacity = list->capacity ? 2 * list->capacity : 3072;
-        int32_t *items = realloc(list->items, capacity * sizeof *items);
-        if (items == NULL) {
+        int32_t *larger = realloc(list->items, capacity * sizeof *larger);
+        if (larger == NULL) {
             list->failed = 1;
             return;
         }
-        list->items = items;
+        list->items = larger;
         list->capacity = capacity;
     }
-    int32_t *at = list->items + list->n;
-    at[0] = a, at[1] = b, at[2] = c;
-    list->n += 3;
+    memcpy(list->items + list->n, items, n * sizeof *items);
+    list->n += n;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+VECTORIZED static void swap_bytes(uint32_t *words, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        words[i] = __builtin_bswap32(words[i]);
+}
+
+static int is_little_endian(void)
+{
+    const uint16_t one = 1;
+    return *(const unsigned char *)&one;
+}
+
+/* Read big-endian pixels of rows that lie `stride` bytes apart; 0, -1 with errno set, or 1 at the end of the file. */
+static int read_rows(int descriptor, off_t start, off_t stride, ptrdiff_t rows, ptrdiff_t columns, float *out)
+{
+    for (ptrdiff_t y = 0; y < rows; y++) {
+        char *room = (char *)(out + y * columns);
+        size_t left = (size_t)columns * sizeof *out;
+        off_t place = start + y * stride;
+        while (left) {
+            const ssize_t n_read = pread(descriptor, room, left, place);
+            if (n_read < 0 && errno == EINTR)
+                continue;
+            if (n_read <= 0)
+                return n_read < 0 ? -1 : 1;
+            room += n_read, left -= (size_t)n_read, place += n_read;
+        }
+        if (is_little_endian())
+            swap_bytes((uint32_t *)(void *)(out + y * columns), columns);
+    }
+    return 0;
+}
+
+VECTORIZED static int16_t any_of(const int16_t *flags, ptrdiff_t n)
+{
+    int16_t any = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        any |= flags[i];
+    return any;
+}
+
+static void find_flagged(const int16_t *flags, ptrdiff_t rows, ptrdiff_t columns, int16_t mask, ptrdiff_t first_row,
+                         List *found)
+{
+    for (ptrdiff_t y = 0; y < rows; y++)
+        for (ptrdiff_t start = 0; start < columns; start += 256) {
+            const ptrdiff_t end = start + 256 < columns ? start + 256 : columns;
+            if (!(any_of(flags + y * columns + start, end - start) & mask))
+                continue;
+            for (ptrdiff_t x = start; x < end; x++)
+                if (flags[y * columns + x] & mask)
+                    append(found, (int32_t[]){(int32_t)(first_row + y), (int32_t)x}, 2);
+        }
 }
 
 /* ------------------------------------------------------------------ statistics of boxes */
 
-/* The k-th smallest of n numbers, which are reordered. */
-static float kth_smallest(float *a, ptrdiff_t n, ptrdiff_t k)
+/* A whole number in the order of floating-point ones. */
+static inline int32_t key_of(float value)
 {
-    ptrdiff_t low = 0, high = n - 1;
-    while (low < high) {
-        const float pivot = a[low + (high - low) / 2];
-        ptrdiff_t i = low, j = high;
-        while (i <= j) {
-            while (a[i] < pivot)
-                i++;
-            while (a[j] > pivot)
-                j--;
-            if (i <= j) {
-                const float t = a[i];
-                a[i] = a[j], a[j] = t;
-                i++, j--;
-            }
-        }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
-        else
-            break;
-    }
-    return a[k];
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits ^ (int32_t)((uint32_t)(bits >> 31) >> 1);
 }
 
-static double median_of(float *a, ptrdiff_t n)
+static float value_of(int32_t key)
 {
-    const float upper = kth_smallest(a, n, n / 2);
-    if (n % 2)
+    const int32_t bits = key ^ (int32_t)((uint32_t)(key >> 31) >> 1);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+VECTORIZED static int32_t count_up_to(const int32_t *keys, ptrdiff_t n, int32_t limit)
+{
+    int32_t count = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        count += keys[i] <= limit;
+    return count;
+}
+
+VECTORIZED static void range_of(const int32_t *keys, ptrdiff_t n, int32_t limit, int32_t *smallest, int32_t *greatest)
+{
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        low = keys[i] < low ? keys[i] : low;
+        high = keys[i] > high && keys[i] < limit ? keys[i] : high;
+    }
+    *smallest = low, *greatest = high;
+}
+
+/* Counting what lies below a limit has no branches, so halving the limits is faster than sorting a part. */
+static double median_of(const int32_t *keys, ptrdiff_t n)
+{
+    int32_t low, high;
+    range_of(keys, n, INT32_MAX, &low, &high);
+    while (low < high) {
+        const int32_t middle = (int32_t)(((int64_t)low + high) >> 1);
+        if (count_up_to(keys, n, middle) > n / 2)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    const double upper = value_of(low);
+    if (n % 2 || count_up_to(keys, n, low - 1) < n / 2)
         return upper;
-    float lower = a[0];
-    for (ptrdiff_t i = 1; i < n / 2; i++)
-        lower = a[i] > lower ? a[i] : lower;
-    return 0.5 * ((double)lower + upper);
+    int32_t smallest, before;
+    range_of(keys, n, low, &smallest, &before);
+    return 0.5 * (value_of(before) + upper);
 }
 
 #define LANES 8
@@ -116,8 +190,8 @@ VECTORIZED static void sums_near(const float *values, ptrdiff_t n, float centre,
 
 /* Clip values about their mean until nothing more falls out; mean, median, deviation and number of what is left.
  *
- * `low` and `high` become the limits; the kept values are left in `scratch`. */
-static ptrdiff_t clip(const float *values, float *scratch, ptrdiff_t n, double n_sigma, int iterations, double *mean,
+ * `low` and `high` become the limits; `scratch` has room for the values. */
+static ptrdiff_t clip(const float *values, int32_t *scratch, ptrdiff_t n, double n_sigma, int iterations, double *mean,
                       double *median, double *deviation, float *low, float *high)
 {
     *mean = *median = *deviation = NAN;
@@ -141,30 +215,52 @@ static ptrdiff_t clip(const float *values, float *scratch, ptrdiff_t n, double n
     ptrdiff_t kept = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         const float d = values[i] - centre;
-        scratch[kept] = values[i];
+        scratch[kept] = key_of(values[i]);
         kept += d >= -reach && d <= reach;
     }
     *median = kept ? median_of(scratch, kept) : NAN;
     return kept;
 }
 
+/* Sum of weighted squares about a centre of the values within limits. */
+VECTORIZED static double squares_within(const float *values, const float *weights, ptrdiff_t n, float centre, float low,
+                                        float high)
+{
+    float sums[LANES] = {0};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const float v = values[i + k], d = v - centre;
+            sums[k] += v >= low && v <= high ? d * d * weights[i + k] : 0.0f;
+        }
+    double sum = 0.0;
+    for (; i < n; i++)
+        sum += values[i] >= low && values[i] <= high ? (values[i] - centre) * (values[i] - centre) * weights[i] : 0.0f;
+    for (int k = 0; k < LANES; k++)
+        sum += sums[k];
+    return sum;
+}
+
 enum { BOX_MEAN, BOX_MEDIAN, BOX_DEVIATION, BOX_NOISE, BOX_FRACTION, BOX_FIELDS };
 
+/* Row i of the arrays is row i * step of the band. */
 static int box_statistics(const float *science, const float *weight, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t box,
-                          ptrdiff_t step, double n_sigma, int iterations, double *out)
+                          ptrdiff_t n_y, ptrdiff_t n_x, ptrdiff_t step, double n_sigma, int iterations, double *out)
 {
-    const ptrdiff_t n_x = (columns + box - 1) / box, n_y = (rows + box - 1) / box;
-    float *buffer = malloc(3 * (size_t)(box * box) * sizeof *buffer);
-    if (buffer == NULL)
+    float *values = malloc(2 * (size_t)(box * box) * sizeof *values), *weights = values + box * box;
+    int32_t *scratch = malloc((size_t)(box * box) * sizeof *scratch);
+    if (values == NULL || scratch == NULL) {
+        free(values), free(scratch);
         return -1;
-    float *values = buffer, *weights = buffer + box * box, *scratch = buffer + 2 * box * box;
+    }
     for (ptrdiff_t b = 0; b < n_x * n_y; b++) {
-        const ptrdiff_t y0 = b / n_x * box, x0 = b % n_x * box;
-        const ptrdiff_t y1 = y0 + box < rows ? y0 + box : rows, x1 = x0 + box < columns ? x0 + box : columns;
+        const ptrdiff_t y0 = (b / n_x * box + step - 1) / step, x0 = b % n_x * box;
+        const ptrdiff_t end = ((b / n_x + 1) * box + step - 1) / step, y1 = end < rows ? end : rows;
+        const ptrdiff_t x1 = x0 + box < columns ? x0 + box : columns;
         ptrdiff_t n = 0, possible = 0;
-        for (ptrdiff_t y = y0; y < y1; y += step)
-            /* Every second sampled row starts one pixel later, so that all columns count. */
-            for (ptrdiff_t x = x0 + (step > 1 && (y - y0) / step % 2); x < x1; x += step) {
+        for (ptrdiff_t y = y0; y < y1; y++)
+            /* Every second row starts one pixel later, so that all columns count. */
+            for (ptrdiff_t x = x0 + (step > 1 && y % 2); x < x1; x += step) {
                 const float v = science[y * columns + x], w = weight[y * columns + x];
                 values[n] = v, weights[n] = w;
                 n += w > 0.0f && isfinite(v);
@@ -174,15 +270,10 @@ static int box_statistics(const float *science, const float *weight, ptrdiff_t r
         float low, high;
         const ptrdiff_t kept = clip(values, scratch, n, n_sigma, iterations, &o[BOX_MEAN], &o[BOX_MEDIAN],
                                     &o[BOX_DEVIATION], &low, &high);
-        double squares = 0.0;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const float d = values[i] - (float)o[BOX_MEDIAN];
-            squares += values[i] >= low && values[i] <= high ? d * d * weights[i] : 0.0f;
-        }
-        o[BOX_NOISE] = kept ? sqrt(squares / kept) : NAN;
+        o[BOX_NOISE] = kept ? sqrt(squares_within(values, weights, n, (float)o[BOX_MEDIAN], low, high) / kept) : NAN;
         o[BOX_FRACTION] = possible ? (double)kept / (double)(box / step * (box / step) + 1e-9) : 0.0;
     }
-    free(buffer);
+    free(values), free(scratch);
     return 0;
 }
 
@@ -348,17 +439,17 @@ static int find_pixels(const Band *band, ptrdiff_t first, ptrdiff_t last, double
                         if (start < 0)
                             start = i;
                     } else if (start >= 0) {
-                        append3(runs, (int32_t)y, (int32_t)start, (int32_t)i);
+                        append(runs, (int32_t[]){(int32_t)y, (int32_t)start, (int32_t)i}, 3);
                         start = -1;
                     }
                     if (marks[i] & 2 && is_peak(above, here, below, i, n)) {
                         union { float value; int32_t bits; } height = {.value = here[i]};
-                        append3(peaks, (int32_t)y, (int32_t)i, height.bits);
+                        append(peaks, (int32_t[]){(int32_t)y, (int32_t)i, height.bits}, 3);
                     }
                 }
             }
             if (start >= 0)
-                append3(runs, (int32_t)y, (int32_t)start, (int32_t)n);
+                append(runs, (int32_t[]){(int32_t)y, (int32_t)start, (int32_t)n}, 3);
             float *oldest = above;
             above = here, here = below, below = oldest;
         }
@@ -602,18 +693,86 @@ static void measure_segments(const float *values, const float *weight, const int
     }
 }
 
-enum { SKY_MEAN, SKY_MEDIAN, SKY_DEVIATION, SKY_AREA, SKY_WEIGHT, SKY_LEAST_WEIGHT, SKY_HOLES, SKY_FIELDS };
+enum {
+    SKY_MEAN,
+    SKY_MEDIAN,
+    SKY_DEVIATION,
+    SKY_AREA,
+    SKY_WEIGHT,
+    SKY_LEAST_WEIGHT,
+    SKY_HOLES,
+    SKY_SUMS,                            /* of the inner aperture, and then of the outer one: */
+    SKY_FIELDS = SKY_SUMS + 2 * 3
+};
 
-/* Clipped statistics of the annulus about each position, and the weights within the aperture. */
-static int measure_surroundings(const float *values, const float *weight, ptrdiff_t rows, ptrdiff_t columns,
-                                const double *positions, ptrdiff_t n, double aperture, double inner, double outer,
-                                double n_sigma, int iterations, double *out)
+enum { SUM_INVERSE_WEIGHT, SUM_LIGHT, SUM_CURVATURE };
+
+/* Below this part of the greatest weight of an aperture, a pixel's noise does not grow any more: it lies at the edge of
+ * an input pixel's drop and has that pixel's noise. */
+#define LEAST_PART 0.05f
+
+typedef struct {
+    const float *values, *weight;
+    ptrdiff_t rows, columns;
+} Image;
+
+/* A pixel less its four neighbours; one that holds no data counts as equal. */
+static float curvature_at(const Image *image, ptrdiff_t y, ptrdiff_t x)
 {
+    const float centre = image->values[y * image->columns + x];
+    float sum = 0.0f;
+    for (int d = 0; d < 4; d++) {
+        const ptrdiff_t v = y + (d == 0) - (d == 1), u = x + (d == 2) - (d == 3);
+        if (v >= 0 && v < image->rows && u >= 0 && u < image->columns && image->weight[v * image->columns + u] > 0.0f)
+            sum += image->values[v * image->columns + u] - centre;
+    }
+    return sum;
+}
+
+/* What the noise of an aperture's sum depends on: sums over its pixels of 1 / weight, of light / weight, and of the
+ * curvature of the light times the part of the greatest weight that a pixel lacks. */
+static void sum_aperture(const Image *image, double cx, double cy, double radius, float sky, double sums[3])
+{
+    const ptrdiff_t y0 = (ptrdiff_t)fmax(ceil(cy - radius - 0.5), 0.0), x0 = (ptrdiff_t)fmax(ceil(cx - radius - 0.5), 0.0);
+    const ptrdiff_t y1 = (ptrdiff_t)fmin(floor(cy + radius + 0.5), (double)image->rows - 1.0);
+    const ptrdiff_t x1 = (ptrdiff_t)fmin(floor(cx + radius + 0.5), (double)image->columns - 1.0);
+    float greatest = 0.0f;
+    for (ptrdiff_t y = y0; y <= y1; y++)
+        for (ptrdiff_t x = x0; x <= x1; x++) {
+            const float w = image->weight[y * image->columns + x];
+            if (w > greatest && (x - cx) * (x - cx) + (y - cy) * (y - cy) < (radius + 0.5) * (radius + 0.5))
+                greatest = w;
+        }
+    sums[0] = sums[1] = sums[2] = 0.0;
+    for (ptrdiff_t y = y0; y <= y1; y++)
+        for (ptrdiff_t x = x0; x <= x1; x++) {
+            const double inside = radius + 0.5 - sqrt((x - cx) * (x - cx) + (y - cy) * (y - cy));
+            const float w = image->weight[y * image->columns + x];
+            if (inside <= 0.0 || !(w > 0.0f))
+                continue;
+            const double part = inside < 1.0 ? inside : 1.0;
+            const double share = part / (w > LEAST_PART * greatest ? w : LEAST_PART * greatest);
+            sums[SUM_INVERSE_WEIGHT] += share;
+            sums[SUM_LIGHT] += share * (image->values[y * image->columns + x] - sky);
+            const float missing = 1.0f - w / greatest;
+            if (missing > 1e-4f)
+                sums[SUM_CURVATURE] += part * missing * curvature_at(image, y, x);
+        }
+}
+
+/* Clipped statistics of the annulus about each position, the weights within the outer aperture, and the sums above. */
+static int measure_surroundings(const Image *image, const double *positions, ptrdiff_t n, const double radii[2],
+                                double inner, double outer, double n_sigma, int iterations, double *out)
+{
+    const double aperture = radii[1];
     const ptrdiff_t reach = (ptrdiff_t)ceil(outer > aperture ? outer : aperture) + 1;
     const size_t most = (size_t)((2 * reach + 1) * (2 * reach + 1));
-    float *buffer = malloc(2 * most * sizeof *buffer);
-    if (buffer == NULL)
+    float *buffer = malloc(most * sizeof *buffer);
+    int32_t *scratch = malloc(most * sizeof *scratch);
+    if (buffer == NULL || scratch == NULL) {
+        free(buffer), free(scratch);
         return -1;
+    }
     for (ptrdiff_t i = 0; i < n; i++) {
         const double cx = positions[2 * i], cy = positions[2 * i + 1];
         double *o = out + i * SKY_FIELDS;
@@ -623,23 +782,26 @@ static int measure_surroundings(const float *values, const float *weight, ptrdif
         for (ptrdiff_t y = row - reach; y <= row + reach; y++)
             for (ptrdiff_t x = column - reach; x <= column + reach; x++) {
                 const double distance = (x - cx) * (x - cx) + (y - cy) * (y - cy);
-                const int is_there = x >= 0 && x < columns && y >= 0 && y < rows;
-                const float w = is_there ? weight[y * columns + x] : 0.0f;
+                const int is_there = x >= 0 && x < image->columns && y >= 0 && y < image->rows;
+                const float w = is_there ? image->weight[y * image->columns + x] : 0.0f;
                 if (distance <= aperture * aperture) {
                     inside++, holes += !(w > 0.0f);
                     sum += w, least = w < least ? w : least;
                 }
                 if (w > 0.0f && distance >= inner * inner && distance <= outer * outer)
-                    buffer[m++] = values[y * columns + x];
+                    buffer[m++] = image->values[y * image->columns + x];
             }
         o[SKY_WEIGHT] = inside ? sum / inside : 0.0;
         o[SKY_LEAST_WEIGHT] = inside ? least : 0.0;
         o[SKY_HOLES] = (double)holes;
         float low, high;
-        o[SKY_AREA] = (double)clip(buffer, buffer + most, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
+        o[SKY_AREA] = (double)clip(buffer, scratch, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
                                    &o[SKY_DEVIATION], &low, &high);
+        const float sky = isfinite(o[SKY_MEDIAN]) ? (float)o[SKY_MEDIAN] : 0.0f;
+        for (int k = 0; k < 2; k++)
+            sum_aperture(image, cx, cy, radii[k], sky, o + SKY_SUMS + 3 * k);
     }
-    free(buffer);
+    free(buffer), free(scratch);
     return 0;
 }
 
@@ -702,7 +864,7 @@ static void release_buffers(Buffers *buffers)
         PyBuffer_Release(&buffers->views[i]);
 }
 
-/* Get a C-contiguous array of a type ('f', 'd' or 'i') and number of dimensions; NULL with an exception. */
+/* Get a C-contiguous array of a type ('f', 'd', 'i' or 'h') and number of dimensions; NULL with an exception. */
 static Py_buffer *get_array(Buffers *buffers, PyObject *object, const char *name, char type, int n_dimensions,
                             int writable)
 {
@@ -712,7 +874,7 @@ static Py_buffer *get_array(Buffers *buffers, PyObject *object, const char *name
     buffers->n++;
     const char *format = view->format != NULL ? view->format : "B";
     const int same = strlen(format) == 1 && (*format == type || (type == 'i' && *format == 'l'))
-                     && view->itemsize == (type == 'd' ? 8 : 4);
+                     && view->itemsize == (type == 'd' ? 8 : type == 'h' ? 2 : 4);
     if (same && view->ndim == n_dimensions)
         return view;
     PyErr_Format(PyExc_ValueError, "%s: found %d dimensions of type '%s', expected %d of type '%c'", name, view->ndim,
@@ -744,10 +906,65 @@ static PyObject *end_call(Buffers *buffers, int status, PyObject *result)
     return result != NULL ? result : Py_NewRef(Py_None);
 }
 
+PyDoc_STRVAR(read_rows_doc,
+             "read_rows(descriptor, start, stride, out)\n--\n\n"
+             "Fill the rows of `out` with big-endian pixels from a file; they begin `stride` bytes after one another.\n"
+             "False if the file ends before.");
+
+static PyObject *py_read_rows(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *out;
+    int descriptor, status = -1;
+    long long start, stride;
+    if (!PyArg_ParseTuple(arguments, "iLLO:read_rows", &descriptor, &start, &stride, &out))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    Py_buffer *o = get_array(&buffers, out, "out", 'f', 2, 1);
+    if (o != NULL) {
+        int number = 0;
+        Py_BEGIN_ALLOW_THREADS
+        status = read_rows(descriptor, (off_t)start, (off_t)stride, o->shape[0], o->shape[1], o->buf);
+        number = errno;
+        Py_END_ALLOW_THREADS
+        if (status < 0) {
+            errno = number;
+            PyErr_SetFromErrno(PyExc_OSError);
+        }
+    }
+    return end_call(&buffers, status, status < 0 ? NULL : PyBool_FromLong(status == 0));
+}
+
+PyDoc_STRVAR(find_flagged_doc, "find_flagged(flags, mask, first_row)\n--\n\n"
+                               "Rows (counted from `first_row`) and columns of the flags that have a bit of the mask, as bytes of\n"
+                               "pairs of 32-bit numbers.");
+
+static PyObject *py_find_flagged(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *flags, *result = NULL;
+    int mask;
+    Py_ssize_t first_row;
+    if (!PyArg_ParseTuple(arguments, "Oin:find_flagged", &flags, &mask, &first_row))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    List found = {0};
+    Py_buffer *f = get_array(&buffers, flags, "flags", 'h', 2, 0);
+    if (f != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        find_flagged(f->buf, f->shape[0], f->shape[1], (int16_t)mask, first_row, &found);
+        Py_END_ALLOW_THREADS
+        if (!found.failed)
+            result = PyBytes_FromStringAndSize(found.items ? (char *)found.items : "",
+                                               (Py_ssize_t)(found.n * sizeof(int32_t)));
+    }
+    free(found.items);
+    return end_call(&buffers, result == NULL ? -1 : 0, result);
+}
+
 PyDoc_STRVAR(box_statistics_doc,
              "box_statistics(science, weight, box, step, n_sigma, iterations, out)\n--\n\n"
              "Fill `out` (boxes down, boxes across, 5) with the clipped mean, median and deviation of each box,\n"
-             "its noise at weight 1, and the fraction of its pixels that count.");
+             "its noise at weight 1, and the fraction of its pixels that count. The rows are every `step`-th one of\n"
+             "the band.");
 
 static PyObject *py_box_statistics(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
@@ -763,11 +980,12 @@ static PyObject *py_box_statistics(PyObject *Py_UNUSED(module), PyObject *argume
     Py_buffer *w = s ? get_array(&buffers, weight, "weight", 'f', 2, 0) : NULL;
     Py_buffer *o = w ? get_array(&buffers, out, "out", 'd', 3, 1) : NULL;
     if (o != NULL && check(box > 0 && step > 0 && step <= box, "expected 0 < step <= box")
-        && check(same_shape(s, w) && o->shape[0] == (s->shape[0] + box - 1) / box
+        && check(same_shape(s, w) && s->shape[0] <= (o->shape[0] * box + step - 1) / step
                      && o->shape[1] == (s->shape[1] + box - 1) / box && o->shape[2] == BOX_FIELDS,
                  "the shapes of science, weight and out do not go together")) {
         Py_BEGIN_ALLOW_THREADS
-        status = box_statistics(s->buf, w->buf, s->shape[0], s->shape[1], box, step, n_sigma, iterations, o->buf);
+        status = box_statistics(s->buf, w->buf, s->shape[0], s->shape[1], box, o->shape[0], o->shape[1], step, n_sigma,
+                                iterations, o->buf);
         Py_END_ALLOW_THREADS
     }
     return end_call(&buffers, status, NULL);
@@ -989,17 +1207,20 @@ static PyObject *py_measure_segments(PyObject *Py_UNUSED(module), PyObject *argu
 }
 
 PyDoc_STRVAR(measure_surroundings_doc,
-             "measure_surroundings(values, weight, positions, aperture, inner, outer, n_sigma, iterations, out)\n--\n\n"
-             "Fill `out` (7 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
-             "pixels of the annulus, and with the mean and least weight and the number of holes in the aperture.");
+             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations, out)"
+             "\n--\n\n"
+             "Fill `out` (13 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
+             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, and\n"
+             "for each aperture with the sums of 1 / weight, of light / weight, and of the curvature of the light times\n"
+             "the part of the greatest weight that a pixel lacks.");
 
 static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *values, *weight, *positions, *out;
-    double aperture, inner, outer, n_sigma;
+    double radii[2], inner, outer, n_sigma;
     int iterations, status = -1;
-    if (!PyArg_ParseTuple(arguments, "OOOddddiO:measure_surroundings", &values, &weight, &positions, &aperture, &inner,
-                          &outer, &n_sigma, &iterations, &out))
+    if (!PyArg_ParseTuple(arguments, "OOOdddddiO:measure_surroundings", &values, &weight, &positions, &radii[0],
+                          &radii[1], &inner, &outer, &n_sigma, &iterations, &out))
         return NULL;
     Buffers buffers = {.n = 0};
     Py_buffer *v = get_array(&buffers, values, "values", 'f', 2, 0);
@@ -1007,11 +1228,12 @@ static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *
     Py_buffer *p = w ? get_array(&buffers, positions, "positions", 'd', 2, 0) : NULL;
     Py_buffer *o = p ? get_array(&buffers, out, "out", 'd', 2, 1) : NULL;
     if (o != NULL && check(same_shape(v, w) && p->shape[1] == 2 && o->shape[0] == p->shape[0]
-                               && o->shape[1] == SKY_FIELDS && aperture >= 0.0 && outer >= inner && inner >= 0.0,
+                               && o->shape[1] == SKY_FIELDS && radii[0] >= 0.0 && radii[1] >= radii[0]
+                               && outer >= inner && inner >= 0.0,
                            "the shapes do not go together, or the radii are impossible")) {
+        const Image image = {v->buf, w->buf, v->shape[0], v->shape[1]};
         Py_BEGIN_ALLOW_THREADS
-        status = measure_surroundings(v->buf, w->buf, v->shape[0], v->shape[1], p->buf, p->shape[0], aperture, inner,
-                                      outer, n_sigma, iterations, o->buf);
+        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, o->buf);
         Py_END_ALLOW_THREADS
     }
     return end_call(&buffers, status, NULL);
@@ -1043,10 +1265,12 @@ static PyMethodDef methods[] = {
     {"connect_runs", py_connect_runs, METH_VARARGS, connect_runs_doc},
     {"deblend", py_deblend, METH_VARARGS, deblend_doc},
     {"filter_band", py_filter_band, METH_VARARGS, filter_band_doc},
+    {"find_flagged", py_find_flagged, METH_VARARGS, find_flagged_doc},
     {"find_pixels", py_find_pixels, METH_VARARGS, find_pixels_doc},
     {"measure_segments", py_measure_segments, METH_VARARGS, measure_segments_doc},
     {"measure_surroundings", py_measure_surroundings, METH_VARARGS, measure_surroundings_doc},
     {"paint_runs", py_paint_runs, METH_VARARGS, paint_runs_doc},
+    {"read_rows", py_read_rows, METH_VARARGS, read_rows_doc},
     {"refine_positions", py_refine_positions, METH_VARARGS, refine_positions_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -32,6 +32,7 @@ def filter_band(
     subtracted: NDArray[np.float32],
     filtered: NDArray[np.float32] | None,
 ) -> None: ...
+def find_flagged(flags: NDArray[np.int16], mask: int, first_row: int) -> bytes: ...
 def find_pixels(
     science: NDArray[np.float32],
     weight: NDArray[np.float32],
@@ -56,7 +57,8 @@ def measure_surroundings(
     values: NDArray[np.float32],
     weight: NDArray[np.float32],
     positions: NDArray[np.float64],
-    aperture: float,
+    radius_1: float,
+    radius_2: float,
     inner: float,
     outer: float,
     n_sigma: float,
@@ -70,6 +72,7 @@ def paint_runs(
     row: int,
     column: int,
 ) -> None: ...
+def read_rows(descriptor: int, start: int, stride: int, out: NDArray[np.float32]) -> bool: ...
 def refine_positions(
     values: NDArray[np.float32],
     positions: NDArray[np.float64],

@@ -14,6 +14,7 @@ from multivisit.catalogs.joining import Columns
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from multivisit.catalogs.mosaic_file import MosaicFile
     from multivisit.catalogs.noise import NoiseCorrelation
     from multivisit.plan.parameters import CatalogParameters
 
@@ -24,7 +25,15 @@ __all__ = ["AperturePhotometry", "ApertureSettings", "aperture_settings", "measu
 
 _CLIP = 3.0
 _ITERATIONS = 20
-_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES = range(7)
+_FIELDS = 13
+_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _SUMS = range(8)
+_INVERSE_WEIGHT, _LIGHT, _CURVATURE = range(3)
+
+_ANNULUS_OVER_APERTURE = 5.0 / 3.0
+"""Least inner radius of the annulus over that of the outer aperture: the one published for CCDs."""
+
+_OFFSETS = 1.1
+"""Root mean square of a (1 - a) over its mean, for offsets a of two grids of pixels: (1/30)**0.5 / (1/6)."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +55,17 @@ class ApertureSettings:
     sky_factor: float
     """Variance of the sky from n pixels over that of a pixel, times n."""
 
+    sky_covariances: tuple[float, float]
+    """Covariance of the sky with the sums in the two apertures over the variance of a pixel, times n."""
+
     seconds_per_weight: float
     """Exposure time over weight."""
+
+    input_pixel: float
+    """Side of the pixels of the exposures, in pixels of the mosaic."""
+
+    drop: float
+    """Side of the drops that they were shrunk to, in pixels of the mosaic."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,9 @@ class AperturePhotometry(Columns):
     error_2: Floats = field(repr=False)
     """Standard deviation of that."""
 
+    sampling: Floats = field(repr=False)
+    """The part of `error_2` that comes of pixels which some of the exposures lack."""
+
     sky: Floats = field(repr=False)
     """Sky per pixel, above the background that was taken off the pixels."""
 
@@ -83,7 +104,7 @@ class AperturePhotometry(Columns):
 
 
 def aperture_settings(
-    parameters: CatalogParameters, scale: float, correlation: NoiseCorrelation, seconds_per_weight: float
+    parameters: CatalogParameters, mosaic: MosaicFile, correlation: NoiseCorrelation
 ) -> ApertureSettings:
     """Work out the apertures of a mosaic.
 
@@ -91,28 +112,31 @@ def aperture_settings(
     ----------
     parameters : CatalogParameters
         Radii in arcsec, and statistic of the annulus.
-    scale : float
-        Arcsec per pixel.
+    mosaic : MosaicFile
+        Scale, exposure time, and how it was drizzled.
     correlation : NoiseCorrelation
         Of the noise of pixels.
-    seconds_per_weight : float
-        Exposure time over weight.
 
     Returns
     -------
     ApertureSettings
         The same in pixels.
     """
+    scale = mosaic.scale
     radii = (parameters.aperture_1 / scale, parameters.aperture_2 / scale)
     # WFC3/IR's published annulus begins within the outer aperture, where the star's own light is.
-    inner = max(parameters.skyannulus_arcsec, parameters.aperture_2) / scale
+    inner = max(parameters.skyannulus_arcsec, _ANNULUS_OVER_APERTURE * parameters.aperture_2) / scale
+    annulus = (inner, inner + parameters.dskyannulus_arcsec / scale)
     return ApertureSettings(
         radii,
-        (inner, inner + parameters.dskyannulus_arcsec / scale),
+        annulus,
         parameters.salgorithm,
         (correlation.variance_factor(radii[0]), correlation.variance_factor(radii[1])),
-        correlation.sky_factor(parameters.salgorithm),
-        seconds_per_weight,
+        correlation.sky_factor(annulus, parameters.salgorithm),
+        (correlation.sky_covariance(radii[0], annulus), correlation.sky_covariance(radii[1], annulus)),
+        mosaic.seconds_per_weight,
+        1.0 / mosaic.scale_ratio,
+        mosaic.pixfrac / mosaic.scale_ratio,
     )
 
 
@@ -121,9 +145,11 @@ def measure_apertures(
 ) -> AperturePhotometry:
     """Measure sources in apertures.
 
-    The variance of a flux F is F / t (photons of the source, t the exposure time of the pixels) + A s2 f
-    (noise of A pixels, with the factor f for their correlation) + A2 s2 g / n (the sky's, from n pixels, with
-    the factor g for their correlation and the statistic).
+    The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time of
+    a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
+    A2 s2 g / n - 2 A s2 c / n (the sky's, from n pixels, with the factor g for their correlation and the
+    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that sampling
+    makes (`_steepness`).
 
     Parameters
     ----------
@@ -144,9 +170,9 @@ def measure_apertures(
     import sep
 
     positions = np.ascontiguousarray(positions, dtype=np.float64)
-    about = np.empty((len(positions), 7))
+    about = np.empty((len(positions), _FIELDS))
     _pixels.measure_surroundings(
-        values, weight, positions, settings.radii[1], *settings.annulus, _CLIP, _ITERATIONS, about
+        values, weight, positions, *settings.radii, *settings.annulus, _CLIP, _ITERATIONS, about
     )
     sky = about[:, _MEDIAN]
     if settings.algorithm == "mean":
@@ -156,25 +182,57 @@ def measure_apertures(
     sky = np.where(np.isfinite(sky), sky, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         pixel_variance = np.where(about[:, _WEIGHT] > 0.0, noises**2 / about[:, _WEIGHT], np.inf)
-        time = np.maximum(about[:, _WEIGHT] * settings.seconds_per_weight, 1e-30)
-        sky_variance = settings.sky_factor / np.maximum(about[:, _AREA], 1.0)
-    measured: list[Floats] = []
-    for radius, factor in zip(settings.radii, settings.factors, strict=True):
+        per_sky_pixel = pixel_variance / np.maximum(about[:, _AREA], 1.0)
+    # An exact overlap (subpix=0) does not depend on where in its pixel a source lies.
+    fluxes = [
+        sep.sum_circle(values, positions[:, 0], positions[:, 1], radius, subpix=0)[0]
+        - math.pi * radius**2 * sky
+        for radius in settings.radii
+    ]
+    steepness = _steepness(fluxes[0], fluxes[1], settings)
+    errors: list[Floats] = []
+    for number, (radius, factor) in enumerate(zip(settings.radii, settings.factors, strict=True)):
+        sums = about[:, _SUMS + 3 * number : _SUMS + 3 * number + 3]
+        photons = np.maximum(sums[:, _LIGHT], 0.0) / settings.seconds_per_weight
+        pixels = np.where(sums[:, _INVERSE_WEIGHT] > 0.0, noises**2 * sums[:, _INVERSE_WEIGHT], np.inf)
         area = math.pi * radius**2
-        # An exact overlap (subpix=0) does not depend on where in its pixel a source lies.
-        total = sep.sum_circle(values, positions[:, 0], positions[:, 1], radius, subpix=0)[0]
-        flux = total - area * sky
-        variance = np.maximum(flux, 0.0) / time + area * pixel_variance * (factor + area * sky_variance)
-        measured += [flux, np.sqrt(variance)]
-    flux_1, error_1, flux_2, error_2 = measured
+        sky_part = area**2 * settings.sky_factor - 2.0 * area * settings.sky_covariances[number]
+        sampling = sums[:, _CURVATURE] * steepness
+        errors.append(np.sqrt(photons + factor * pixels + sky_part * per_sky_pixel + sampling**2))
     return AperturePhotometry(
-        flux_1,
-        error_1,
-        flux_2,
-        error_2,
+        fluxes[0],
+        errors[0],
+        fluxes[1],
+        errors[1],
+        np.abs(sampling),
         sky,
         np.where(np.isfinite(about[:, _DEVIATION]), about[:, _DEVIATION], 0.0),
         about[:, _WEIGHT],
         about[:, _LEAST_WEIGHT],
         about[:, _HOLES],
     )
+
+
+def _steepness(inner: Floats, outer: Floats, settings: ApertureSettings) -> Floats:
+    """Give the error of sampling over the sum of the mosaic's curvature, weighted by what pixels lack.
+
+    Where an exposure lacks a pixel (a cosmic ray was there), the pixels of the others stand in, which lie at
+    an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a triangle
+    as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p the side of
+    a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see it. Drops and
+    output pixels flatten it, once in the mosaic and once more in the sum, as the weights have the drops' shape:
+    that of a Gaussian goes with one over the square of its variance, and each time (drop2 + 1) / 12 is added.
+    Differences between neighbours are smaller than the derivatives, too. The variance of a source in the mosaic
+    follows from its light in the two apertures.
+    """
+    smoothing = (settings.drop**2 + 1.0) / 12.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = -0.5 * settings.radii[0] ** 2 / np.log1p(-inner / outer)
+    # No source is narrower than the smoothing; of those that are wide nothing is to be restored.
+    variance = np.maximum(np.where(np.isfinite(variance), variance, np.inf), 2.0 * smoothing)
+    with np.errstate(invalid="ignore"):
+        restored = ((variance + smoothing) / (variance - smoothing)) ** 2
+        differences = 2.0 * (variance + smoothing) * -np.expm1(-0.5 / (variance + smoothing))
+    restored = np.where(np.isfinite(variance), restored / differences, 1.0)
+    steepness: Floats = _OFFSETS * settings.input_pixel**2 / 12.0 * restored
+    return steepness

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Pixels = NDArray[np.float32]
 
-__all__ = ["Background", "BoxStatistics", "make_background", "survey_band"]
+__all__ = ["Background", "BoxStatistics", "make_background", "rows_looked_at", "survey_band"]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ _CLIPPED_GAUSSIAN = 0.98658
 _MODE_LIMIT = 0.3
 _SAMPLE_STEP = 8
 _LARGE_BOX = 20
+_ROOM = 2
+"""Columns more than those that have data in the rows that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,23 @@ class Background:
         return values
 
 
+def rows_looked_at(parameters: CatalogParameters) -> int:
+    """Give how many rows lie between those that the background is measured on.
+
+    Parameters
+    ----------
+    parameters : CatalogParameters
+        Size of the boxes.
+
+    Returns
+    -------
+    int
+        1 for all. Drizzled pixels share their noise with their neighbours: in large boxes a quarter of the
+        pixels says it all.
+    """
+    return 2 if parameters.bkg_box_size >= _LARGE_BOX else 1
+
+
 def survey_band(
     band: Band,
     first_column: int,
@@ -166,7 +185,7 @@ def survey_band(
     n_boxes : int
         Boxes across the whole mosaic.
     science, weight : ndarray of float32
-        Its pixels.
+        Its pixels, of every `rows_looked_at`-th row.
     parameters : CatalogParameters
         Size of the boxes.
 
@@ -175,31 +194,30 @@ def survey_band(
     BoxStatistics
         Boxes, some pixels, and the columns with data.
     """
-    box = parameters.bkg_box_size
-    shape = (-(-science.shape[0] // box), -(-science.shape[1] // box), _FIELDS)
-    boxes = np.empty(shape)
-    every_box = np.full((-(-(band.last - band.first) // box), n_boxes, _FIELDS), np.nan)
+    box, skip = parameters.bkg_box_size, rows_looked_at(parameters)
+    down = -(-(band.last - band.first) // box)
+    every_box = np.full((down, n_boxes, _FIELDS), np.nan)
     every_box[..., _FRACTION] = 0.0
     if science.size == 0:
         nothing, nowhere = np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int32)
         return BoxStatistics(every_box, nothing, nothing, nowhere, nowhere, (0, 0))
-    # Drizzled pixels share their noise with their neighbours: in large boxes a quarter says it all.
-    step = 2 if box >= _LARGE_BOX else 1
-    _pixels.box_statistics(science, weight, box, step, _BOX_CLIP, _BOX_ITERATIONS, boxes)
-    every_box[:, first_column // box : first_column // box + shape[1]] = boxes
-    step = _SAMPLE_STEP if science.size > 64 * _SAMPLE_STEP**2 else 1
-    chosen = (slice(step // 2, None, step), slice(step // 2, None, step))
+    boxes = np.empty((down, -(-science.shape[1] // box), _FIELDS))
+    _pixels.box_statistics(science, weight, box, skip, _BOX_CLIP, _BOX_ITERATIONS, boxes)
+    every_box[:, first_column // box : first_column // box + boxes.shape[1]] = boxes
+    step = _SAMPLE_STEP if science.size * skip > 64 * _SAMPLE_STEP**2 else skip
+    chosen = (slice(step // 2 // skip, None, step // skip), slice(step // 2, None, step))
     good = (weight[chosen] > 0.0) & np.isfinite(science[chosen])
     rows, columns = np.nonzero(good)
     with_data = np.flatnonzero(weight.max(axis=0) > 0.0)
     limits = (0, 0)
     if with_data.size:
-        limits = (first_column + int(with_data[0]), first_column + int(with_data[-1]) + 1)
+        first, last = int(with_data[0]) - _ROOM, int(with_data[-1]) + 1 + _ROOM
+        limits = (first_column + max(0, first), first_column + min(last, science.shape[1]))
     return BoxStatistics(
         every_box,
         science[chosen][good],
         weight[chosen][good],
-        (rows * step + step // 2 + band.first).astype(np.int32),
+        (rows * step + step // 2 // skip * skip + band.first).astype(np.int32),
         (columns * step + step // 2 + first_column).astype(np.int32),
         limits,
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from multivisit.catalogs import _pixels
 from multivisit.catalogs.bands import in_order
 from multivisit.errors import MultivisitError
-from multivisit.exposures.fits_file import read_image
 from multivisit.sky.footprint import sky_polygon_in_plane
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ _DROP = 12.0
 
 _SATURATED = {"wfpc2": 8}
 _SATURATED_ELSEWHERE = 256
+_ROWS_OF_FLAGS = 64
+"""Rows of flags that are read at a time."""
+
 _MOST_SATURATED = 200_000
 """Pixels of a chip above which only every n-th is taken: a field that is full says so all the same."""
 
@@ -202,13 +205,13 @@ def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid, workers: i
     plane = grid.plane()
     chips = [(number, chip) for number, exposure in enumerate(exposures) for chip in exposure.chips]
 
-    def search(item: tuple[int, Chip]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def search(item: tuple[int, Chip]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         number, chip = item
         try:
             return _flagged(chip, _SATURATED.get(exposures[number].instrument, _SATURATED_ELSEWHERE))
         except MultivisitError as error:
             log.warning("saturated sources of %s are not flagged: %s", exposures[number].filename, error)
-            return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+            return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.int32)
 
     places, numbers = [np.empty((0, 2))], [np.empty(0, dtype=np.int32)]
     for (number, chip), (rows, columns) in zip(chips, in_order(search, chips, workers), strict=True):
@@ -221,13 +224,33 @@ def saturated_pixels(exposures: Sequence[Exposure], grid: OutputGrid, workers: i
     return SaturatedPixels(np.concatenate(places), np.concatenate(numbers))
 
 
-def _flagged(chip: Chip, bit: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _flagged(chip: Chip, bit: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows and columns of the pixels of a chip with a flag."""
-    raw = None if chip.quality_path is not None else read_image(chip.path, "DQ", chip.extver)
-    # Flags that are 16-bit numbers, as those of Hubble are, need no other form to be looked at.
-    is_plain = raw is not None and raw.dtype.kind == "i" and raw.shape == chip.shape
-    flags = raw if is_plain and raw is not None else chip.read_data_quality()
-    with_some = np.flatnonzero(np.bitwise_or.reduce(flags, axis=1) & bit)
-    rows, columns = np.nonzero(flags[with_some] & bit)
-    step = max(1, len(rows) // _MOST_SATURATED)
-    return with_some[rows[::step]], columns[::step]
+    places = _stored_flags(chip, bit)
+    if places is None:
+        places = np.argwhere(chip.read_data_quality() & bit).astype(np.int32)
+    places = places[:: max(1, len(places) // _MOST_SATURATED)]
+    return places[:, 0], places[:, 1]
+
+
+def _stored_flags(chip: Chip, bit: int) -> NDArray[np.int32] | None:
+    """The same of flags that can be looked at as they stand in the file; None where they cannot."""
+    stored = chip.stored_quality
+    if stored is None:
+        return None
+    rows, columns = stored.shape
+    mask = int(np.array(bit, dtype=">i2").view(np.int16))
+    flags = np.empty((min(rows, _ROWS_OF_FLAGS), columns), dtype=np.int16)
+    found = []
+    try:
+        with stored.opened() as read:
+            if read is None:
+                return None
+            for first in range(0, rows, len(flags)):
+                part = flags[: rows - first]
+                read(first, first + len(part), part)
+                found.append(_pixels.find_flagged(part, mask, first))
+    except OSError:
+        # Reading it in the other way says what is wrong.
+        return None
+    return np.frombuffer(b"".join(found), dtype=np.int32).reshape(-1, 2)

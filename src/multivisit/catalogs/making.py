@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from multivisit.catalogs.apertures import AperturePhotometry, aperture_settings
-from multivisit.catalogs.background import make_background, survey_band
+from multivisit.catalogs.background import make_background, rows_looked_at, survey_band
 from multivisit.catalogs.bands import divide, in_order, workers_within
 from multivisit.catalogs.columns import POINT_COLUMNS, SEGMENT_COLUMNS
 from multivisit.catalogs.coverage import exposure_coverage, saturated_pixels
@@ -223,7 +223,8 @@ def _find_sources(work: _Work) -> _Found | None:
     def survey(number: int) -> BoxStatistics:
         band, (left, right) = work.bands[number], reached[number]
         left = left // box * box
-        pixels = work.reader.read((band.first, band.last if right > left else band.first), (left, right))
+        rows = (band.first, band.last if right > left else band.first)
+        pixels = work.reader.read(rows, (left, right), rows_looked_at(parameters))
         result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters)
         work.progress()
         return result
@@ -239,9 +240,7 @@ def _find_sources(work: _Work) -> _Found | None:
         log.warning("%s: no pixel has data; its catalogs are empty", mosaic.path.name)
         return None
     columns = [item.columns for item in surveys]
-    expected = drizzled_correlation(
-        mosaic.number("D001PIXF", 1.0), mosaic.number("D001SCAL", 1.0) / mosaic.number("D001ISCL", 1.0)
-    )
+    expected = drizzled_correlation(mosaic.pixfrac, mosaic.scale_ratio)
     smoothing = gaussian_smoothing(work.fwhm)
     sourcex = parameters.sourcex
     peak = max(
@@ -316,10 +315,9 @@ def _find_sources(work: _Work) -> _Found | None:
 def _least_deviation(mosaic: MosaicFile) -> float:
     """Least noise of a pixel, electrons/s: that of reading the exposures out, or of a single electron."""
     time = max(mosaic.number("TEXPTIME"), 1e-3)
-    ratio = mosaic.number("D001SCAL", 1.0) / mosaic.number("D001ISCL", 1.0)
     read_noise = mosaic.number("READNSEA") * np.sqrt(max(mosaic.number("NUMEXP"), 1.0))
     # Drizzling spreads an input pixel, so a smaller output pixel has less of its noise, area by area.
-    return float(0.1 * max(read_noise, 1.0) / time * ratio**2)
+    return float(0.1 * max(read_noise, 1.0) / time * mosaic.scale_ratio**2)
 
 
 def _response(smoothing: Smoothing) -> float:
@@ -348,7 +346,7 @@ Sources = tuple["Floats", "Floats", AperturePhotometry, SegmentShapes]
 def _measure(work: _Work, found: _Found, kinds: list[str]) -> dict[str, Sources] | None:
     """Measure all sources; None without any."""
     mosaic, parameters = work.mosaic, work.parameters
-    apertures = aperture_settings(parameters, mosaic.scale, found.correlation, mosaic.seconds_per_weight)
+    apertures = aperture_settings(parameters, mosaic, found.correlation)
     measurer = Measurer(
         work.reader,
         found.background,

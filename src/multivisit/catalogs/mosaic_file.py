@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from multivisit.catalogs import _pixels
 from multivisit.errors import ProductError
 
 if TYPE_CHECKING:
@@ -19,16 +19,12 @@ if TYPE_CHECKING:
 
     from astropy.io import fits
     from numpy.typing import NDArray
-    from typing_extensions import Buffer
 
     Rows = NDArray[np.float32]
 
 __all__ = ["MosaicFile", "MosaicReader", "ab_zero_point"]
 
 _AB_ST_OFFSET = 18.6921
-
-_NARROW = 0.6
-"""Part of the columns below which rows are read one by one."""
 
 
 def ab_zero_point(photflam: float, photplam: float, photzpt: float = -21.1) -> float | None:
@@ -167,6 +163,16 @@ class MosaicFile:
         )
 
     @property
+    def scale_ratio(self) -> float:
+        """Pixel scale over that of the exposures."""
+        return self.number("D001SCAL", 1.0) / self.number("D001ISCL", 1.0)
+
+    @property
+    def pixfrac(self) -> float:
+        """Side of the drops in pixels of the exposures."""
+        return self.number("D001PIXF", 1.0)
+
+    @property
     def zero_point(self) -> float | None:
         """AB magnitude of one electron per second; None if the mosaic is not calibrated."""
         return ab_zero_point(self.number("PHOTFLAM"), self.number("PHOTPLAM"), self.number("PHOTZPT", -21.1))
@@ -238,13 +244,17 @@ class MosaicReader:
         self._kept = threading.local()
         self._lock = threading.Lock()
 
-    def read(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> tuple[Rows, Rows]:
+    def read(
+        self, rows: tuple[int, int], columns: tuple[int, int] | None = None, step: int = 1
+    ) -> tuple[Rows, Rows]:
         """Read a part of the mosaic.
 
         Parameters
         ----------
         rows, columns : tuple of int
             First and last, the last one excluded; all columns by default.
+        step : int
+            Read every so many-th row only.
 
         Returns
         -------
@@ -253,62 +263,31 @@ class MosaicReader:
             thread reads again.
         """
         columns = columns or (0, self.mosaic.shape[1])
-        science = self._plane(0, rows, columns)
+        science = self._plane(0, rows, columns, step)
         if self._factor != 1.0:
             science *= self._factor
-        return science, self._plane(1, rows, columns)
+        return science, self._plane(1, rows, columns, step)
 
-    def read_weight(self, rows: tuple[int, int]) -> Rows:
-        """Read weights alone.
-
-        Parameters
-        ----------
-        rows : tuple of int
-            First and last, the last one excluded.
-
-        Returns
-        -------
-        ndarray of float32
-            Weights.
-        """
-        return self._plane(1, rows, (0, self.mosaic.shape[1]))
-
-    def _plane(self, number: int, rows: tuple[int, int], columns: tuple[int, int]) -> Rows:
+    def _plane(self, number: int, rows: tuple[int, int], columns: tuple[int, int], step: int) -> Rows:
+        shape = (max(0, -(-(rows[1] - rows[0]) // step)), max(0, columns[1] - columns[0]))
+        out = self._buffer(number, shape)
+        if out.size == 0:
+            return out
         if self._planes is not None:
-            if rows[0] >= rows[1] or columns[0] >= columns[1]:
-                return np.empty((rows[1] - rows[0], columns[1] - columns[0]), dtype=np.float32)
             with self._lock:
-                part = self._planes[number][slice(*rows), slice(*columns)]
-            return np.ascontiguousarray(part, dtype=np.float32)
+                out[:] = self._planes[number][slice(*rows), slice(*columns)][::step]
+            return out
         assert self.mosaic.starts is not None
         width = self.mosaic.shape[1]
-        n_rows, first = rows[1] - rows[0], columns[0]
-        n_columns = columns[1] - columns[0]
-        if n_columns < _NARROW * width:
-            # A narrow part is read row by row.
-            raw = np.empty((n_rows, n_columns), dtype=">f4")
-            for row in range(n_rows):
-                self._fill(raw[row : row + 1], number, (rows[0] + row) * width + first)
-            return raw.astype(np.float32)
-        raw = self._buffer(number, n_rows, width)
-        self._fill(raw, number, rows[0] * width)
-        native = raw if sys.byteorder == "big" else raw.byteswap(inplace=True)
-        return np.ascontiguousarray(native.view(np.float32)[:, first : columns[1]])
+        start = self.mosaic.starts[number] + 4 * (rows[0] * width + columns[0])
+        if not _pixels.read_rows(self._descriptor, start, 4 * step * width, out):
+            raise ProductError(f"{self.mosaic.path}: ends before its last pixel; has it changed?")
+        return out
 
-    def _buffer(self, number: int, n_rows: int, width: int) -> NDArray[Any]:
-        """Give memory of the thread for rows of a plane, the same each time."""
-        kept: dict[int, NDArray[Any]] = self._kept.__dict__.setdefault("planes", {})
-        if number not in kept or kept[number].size < n_rows * width:
-            kept[number] = np.empty(n_rows * width, dtype=">f4")
-        return kept[number][: n_rows * width].reshape(n_rows, width)
-
-    def _fill(self, raw: NDArray[Any], number: int, first_pixel: int) -> None:
-        """Read consecutive pixels."""
-        assert self.mosaic.starts is not None
-        position = self.mosaic.starts[number] + 4 * first_pixel
-        view = memoryview(cast("Buffer", raw.view(np.uint8).reshape(-1)))
-        while view:
-            n_bytes = os.preadv(self._descriptor, [view], position)
-            if n_bytes == 0:
-                raise ProductError(f"{self.mosaic.path}: ends before its last pixel; has it changed?")
-            view, position = view[n_bytes:], position + n_bytes
+    def _buffer(self, number: int, shape: tuple[int, int]) -> Rows:
+        """Give memory of the thread for rows of a plane, the same each time: fresh pages take time."""
+        kept: dict[int, Rows] = self._kept.__dict__.setdefault("planes", {})
+        size = shape[0] * shape[1]
+        if number not in kept or kept[number].size < size:
+            kept[number] = np.empty(size, dtype=np.float32)
+        return kept[number][:size].reshape(shape)

@@ -64,28 +64,34 @@ class NoiseCorrelation:
         float
             Mean over positions of the aperture within a pixel; at least that of a single pixel's share.
         """
-        lags = self.correlation.shape[0] // 2
-        if radius > 4.0 * lags + 4.0:
+        if radius > 4.0 * (self.correlation.shape[0] // 2) + 4.0:
             return self.large_scale
         factors = []
         for shift in ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5)):
-            mask = _aperture(radius, shift)
-            size = mask.shape[0] + 2 * lags
-            power = np.abs(np.fft.rfft2(mask, (size, size))) ** 2
-            overlap = np.roll(np.fft.irfft2(power, (size, size)), (lags, lags), axis=(0, 1))
-            overlap = overlap[: 2 * lags + 1, : 2 * lags + 1]
-            factors.append(float((overlap * self.correlation).sum() / mask.sum()))
+            mask = _ring(0.0, radius, shift)
+            factors.append(float((self._pairs(mask, mask) * self.correlation).sum() / mask.sum()))
         return max(float(np.mean(factors)), 1e-3)
 
-    def sky_factor(self, statistic: str) -> float:
-        """Give the variance of a sky level from n pixels, over that of a pixel, times n.
+    def _pairs(self, first: Floats, second: Floats) -> Floats:
+        """Number of pairs of pixels of two masks by their offset."""
+        lags = self.correlation.shape[0] // 2
+        size = first.shape[0] + 2 * lags
+        transform = np.fft.rfft2(first, (size, size)) * np.fft.rfft2(second, (size, size)).conj()
+        pairs: Floats = np.roll(np.fft.irfft2(transform, (size, size)), (lags, lags), axis=(0, 1))
+        return pairs[: 2 * lags + 1, : 2 * lags + 1]
 
-        That of the mean is the sum of the correlations r, that of the median the sum of arcsin r (the chance
-        that two pixels lie on one side of the median), and their covariance is again the sum of r. The mode
-        is 3 median - 2 mean; for independent pixels the three are 1, pi/2 and 9 pi/2 - 8.
+    def sky_factor(self, annulus: tuple[float, float], statistic: str) -> float:
+        """Give the variance of a sky level from the n pixels of an annulus, over that of a pixel, times n.
+
+        That of the mean is the sum of the correlations r over the pairs of pixels, over n; that of the median
+        the sum of arcsin r (the chance that two pixels lie on one side of the median), and their covariance is
+        again the sum of r. The mode is 3 median - 2 mean; for independent pixels the three are 1, pi/2 and
+        9 pi/2 - 8.
 
         Parameters
         ----------
+        annulus : tuple of float
+            Inner and outer radius, pixels.
         statistic : {'mean', 'median', 'mode'}
             How the level is measured.
 
@@ -94,9 +100,33 @@ class NoiseCorrelation:
         float
             The factor.
         """
-        mean = self.large_scale
-        median = max(float(np.arcsin(np.clip(self.correlation, -1.0, 1.0)).sum()), mean)
+        mask = _ring(*annulus)
+        pairs = self._pairs(mask, mask) / mask.sum()
+        mean = max(float((pairs * self.correlation).sum()), 1e-3)
+        median = max(float((pairs * np.arcsin(np.clip(self.correlation, -1.0, 1.0))).sum()), mean)
         return {"mean": mean, "median": median, "mode": 9.0 * median - 8.0 * mean}[statistic]
+
+    def sky_covariance(self, radius: float, annulus: tuple[float, float]) -> float:
+        """Give the covariance of an aperture's sum and its sky, over the variance of a pixel, times n.
+
+        Pixels on both sides of the border between them have common noise, and that is taken off with the sky.
+        The same holds for the mean, the median and the mode of the n pixels.
+
+        Parameters
+        ----------
+        radius : float
+            Of the aperture, pixels.
+        annulus : tuple of float
+            Inner and outer radius of that of the sky, pixels.
+
+        Returns
+        -------
+        float
+            Sum of the correlations over pairs of pixels in the one and the other.
+        """
+        sky = _ring(*annulus)
+        aperture = _ring(0.0, radius, half=len(sky) // 2)
+        return float((self._pairs(aperture, sky) * self.correlation).sum())
 
     def variance_factors(self, areas: Floats) -> Floats:
         """Give the same for sums over segments: that of round apertures of the same area.
@@ -141,11 +171,14 @@ class NoiseCorrelation:
         return math.sqrt(max(variance, 1e-6))
 
 
-def _aperture(radius: float, shift: tuple[float, float]) -> Floats:
-    """The parts of pixels within a circle."""
-    half = int(np.ceil(radius)) + 1
+def _ring(
+    inner: float, outer: float, shift: tuple[float, float] = (0.0, 0.0), half: int | None = None
+) -> Floats:
+    """The parts of pixels between two circles, on an image of 2 half + 1 pixels a side."""
+    half = int(np.ceil(outer)) + 1 if half is None else half
     fine = (np.arange((2 * half + 1) * _FINE) + 0.5) / _FINE - 0.5 - half
-    inside = (fine[:, None] - shift[0]) ** 2 + (fine - shift[1]) ** 2 <= radius**2
+    squares = (fine[:, None] - shift[0]) ** 2 + (fine - shift[1]) ** 2
+    inside = (squares <= outer**2) & (squares >= inner**2)
     mask: Floats = inside.reshape(2 * half + 1, _FINE, 2 * half + 1, _FINE).mean(axis=(1, 3))
     return mask
 
