@@ -39,7 +39,8 @@ def test_parameters_of_a_detector_are_shown_and_those_not_used_are_marked(mvm):
     assert code == 0
     assert '    final_bits = "80"\n' in out
     assert '    runfile = "astrodrizzle.log"  (not used: it belongs to AstroDrizzle' in out
-    assert "  alignment  (not used: " in out
+    assert "  alignment\n    general/MIN_FIT_MATCHES = 4\n" in out
+    assert "    run_align/update_hdr_wcs = true  (not used: exposures are never changed" in out
     assert "    ci filter/aperture/ci_upper_limit = 1.02\n" in out
 
 

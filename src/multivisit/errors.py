@@ -15,6 +15,7 @@ __all__ = [
     "ParameterError",
     "PollerError",
     "ProductError",
+    "ReferenceCatalogError",
     "SkyCellError",
 ]
 
@@ -79,6 +80,10 @@ class NoViableDataError(MultivisitError, ValueError):
 
 class CombineError(MultivisitError, RuntimeError):
     """A layer could not be combined."""
+
+
+class ReferenceCatalogError(MultivisitError, ValueError):
+    """A reference catalog that cannot be fetched or used."""
 
 
 class ProductError(MultivisitError, OSError):

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multivisit.errors import MultivisitError, NotOfferedError, ParameterError
+from multivisit.errors import MultivisitError, ParameterError
 from multivisit.run.options import (
     PHOTOMETRY_MODES,
     ReturnCode,
@@ -45,6 +45,7 @@ def run_mvm_processing(
     published_conditions: bool = False,
     area: CustomArea | None = None,
     trim: bool = False,
+    reference_catalog: str | os.PathLike[str] | None = None,
     context: bool = False,
     error_plane: bool = False,
     compress: bool = False,
@@ -54,14 +55,16 @@ def run_mvm_processing(
     """Make the multi-visit mosaics of the exposures that a poller file lists.
 
     The arguments up to ``log_level`` are the published ones; those after it are this package's own.
-    The environment variables MVM_INCLUDE_SMALL and MVM_ONLY_CTE are honoured.
+    The environment variables MVM_INCLUDE_SMALL, MVM_ONLY_CTE, MVM_QUALITY_TESTING and ASTROMETRIC_CATALOG_URL
+    are honoured.
 
     Parameters
     ----------
     input_filename : str or path-like, or list of them
         The poller file, or the exposure files themselves.
     skip_gaia_alignment : bool
-        Use the exposures' own WCS solutions. False asks for an alignment, which this version does not do.
+        Use the exposures' own WCS solutions. False aligns the exposures to each other and to the stars of a
+        reference catalog first; the exposures' files are not changed.
     diagnostic_mode : bool
         Show and keep debug messages, and write footprints, depth maps, static masks, sky values and
         parameters into a sub-folder beside the mosaics (`multivisit.run.diagnostics`).
@@ -95,6 +98,10 @@ def run_mvm_processing(
         Make a custom mosaic of another area, see `multivisit.plan.custom_mosaic`; not with `custom_limits`.
     trim : bool
         Size each layer by its own members instead of by all exposures.
+    reference_catalog : str or path-like, optional
+        With ``skip_gaia_alignment=False``: a file of reference stars (`multivisit.align.reference`). By
+        default they come from the network: the catalogs that the parameters name, Gaia first. The
+        environment variable ASTROMETRIC_CATALOG_URL names another service for them.
     context : bool
         Add a CTX extension to each product.
     error_plane : bool
@@ -120,10 +127,10 @@ def run_mvm_processing(
         log_level = min(log_level, logging.DEBUG)
     with run_log(log_level, to_screen=True) as messages:
         try:
-            _refuse_what_is_not_offered(
-                skip_gaia_alignment=skip_gaia_alignment,
-                phot_mode=phot_mode,
-            )
+            if phot_mode not in PHOTOMETRY_MODES:
+                raise ParameterError(
+                    f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}"
+                )
             options = RunOptions(
                 inputs=_as_paths(input_filename),
                 output_folder=Path(output_folder) if output_folder is not None else Path(),
@@ -136,6 +143,9 @@ def run_mvm_processing(
                 output_file_prefix=output_file_prefix,
                 diagnostics=diagnostic_mode,
                 trim=trim,
+                align=not skip_gaia_alignment,
+                reference_catalog=_as_path(reference_catalog),
+                catalog_service=os.environ.get("ASTROMETRIC_CATALOG_URL") or None,
                 context=context,
                 error_plane=error_plane,
                 quality_tests=environment_switch(os.environ, "MVM_QUALITY_TESTING", default=False),
@@ -184,22 +194,3 @@ def _area(custom_limits: Sequence[float] | None, area: CustomArea | None) -> Cus
     if area is not None:
         raise ParameterError("custom_limits and area both say what is to be made: give one of them")
     return LimitsArea(checked_limits(custom_limits))
-
-
-def _refuse_what_is_not_offered(
-    *,
-    skip_gaia_alignment: bool,
-    phot_mode: str,
-) -> None:
-    """Raise for a request that this version would otherwise have to ignore."""
-    if phot_mode not in PHOTOMETRY_MODES:
-        raise ParameterError(f"phot_mode={phot_mode!r}: expected one of {', '.join(PHOTOMETRY_MODES)}")
-    refused = {
-        "skip_gaia_alignment=False (alignment to a reference catalog)": not skip_gaia_alignment,
-    }
-    asked_for = [name for name, is_asked in refused.items() if is_asked]
-    if asked_for:
-        raise NotOfferedError(
-            f"this version of multivisit does not offer: {'; '.join(asked_for)}. "
-            "Leave it at its default to make the mosaics without it; nothing has been made."
-        )

@@ -47,7 +47,7 @@ def perform(
         Beginning of the names of all files; by default by the projection cell and the mosaic's centre,
         ``hst_skycell-p<pppp>-ra<ddd>d<dddd>-dec<n|s><dd>d<dddd>``.
     skip_gaia_alignment : bool
-        Use the exposures' own WCS solutions. False asks for an alignment, see
+        Use the exposures' own WCS solutions. False aligns them first, see
         `multivisit.hapmultisequencer.run_mvm_processing`.
     **options
         More arguments of `multivisit.hapmultisequencer.run_mvm_processing`, such as `output_folder`.

@@ -44,6 +44,27 @@ def options_of_run(
     only_cte: CteOption = None,
     published_conditions: ConditionsOption = False,
     trim: TrimOption = False,
+    align_to_gaia: Annotated[
+        bool,
+        typer.Option(
+            "--align-to-gaia", help="Align the exposures to each other and to Gaia, then combine them."
+        ),
+    ] = False,
+    reference_catalog: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference-catalog",
+            help="Align to the stars in this file (CSV, ECSV, FITS, VOTable: ra, dec, pmra, pmdec, ...).",
+        ),
+    ] = None,
+    catalog_service: Annotated[
+        str | None,
+        typer.Option(
+            "--catalog-service",
+            envvar="ASTROMETRIC_CATALOG_URL",
+            help="URL of the service that reference catalogs come from.",
+        ),
+    ] = None,
     context: Annotated[
         bool, typer.Option("--context", help="Add a CTX extension: which chips are in each pixel.")
     ] = False,
@@ -119,6 +140,9 @@ def options_of_run(
         only_cte_corrected=switch(only_cte, "MVM_ONLY_CTE", default=False),
         published_conditions=published_conditions,
         trim=trim,
+        align=align_to_gaia or reference_catalog is not None,
+        reference_catalog=reference_catalog,
+        catalog_service=catalog_service,
         context=context,
         error_plane=error_plane,
         compress=compress,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from multivisit.errors import ExposureError, MissingFileError
@@ -178,6 +179,7 @@ def vet_exposures(
     sky_cells: Collection[str] = (),
     area: CustomArea | None = None,
     prefix: str | None = None,
+    known: Mapping[Path, Exposure] = MappingProxyType({}),
     progress: Callable[[str], object] | None = None,
 ) -> Vetting:
     """Read the headers of exposures and decide for each whether it may be combined.
@@ -200,6 +202,9 @@ def vet_exposures(
         Area of a custom mosaic, which takes the place of the sky cells.
     prefix : str, optional
         Beginning of its names; an automatic one by default.
+    known : mapping of Path to Exposure, optional
+        Exposures of an earlier vetting by file, with other WCS solutions than the files': they are not read
+        again, and what is refused is not told again.
     progress : callable, optional
         Called with each file name after it has been read.
 
@@ -226,7 +231,7 @@ def vet_exposures(
     exposures: dict[Path, Exposure | ExposureError] = {}
     for row, path in zip(rows, paths, strict=True):
         if quality_file_problem(path.name) is None and path not in exposures:
-            exposures[path] = _read(path)
+            exposures[path] = known[path] if path in known else _read(path)
         if progress is not None:
             progress(row.filename)
     usable = [found for found in exposures.values() if not isinstance(found, ExposureError)]
@@ -246,7 +251,7 @@ def vet_exposures(
         for placed, place in places.of(_completed(row, exposure), exposure):
             findings.add(Candidate(placed, exposure), finding=finding, place=place, option=option)
     vetting = replace(findings.vetting(), custom=None if custom is None else custom.mosaic)
-    for record in vetting.refused:
+    for record in () if known else vetting.refused:
         log.warning("%s is refused: %s", record.filename, _in_words(record))
     return vetting
 

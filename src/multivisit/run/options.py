@@ -95,11 +95,21 @@ class RunOptions:
     written_parameters: Path | None = None
     """Custom parameter file that is written: all parameters of all products and exposures."""
 
+    align: bool = False
+    """Align the exposures to each other and to a reference catalog before they are combined."""
+
+    reference_catalog: Path | None = None
+    """With `align`: the reference catalog, a file; by default it comes from the network."""
+
+    catalog_service: str | None = None
+    """With `align`: URL of the service that reference catalogs come from; by default the usual ones."""
+
     context: bool = False
     """Add a CTX extension that tells which chips went into each pixel."""
 
     error_plane: bool = False
     """Add an ERR extension with the standard error of each pixel."""
+
     compress: bool = False
     """Tile-compress the products' images without loss: smaller files that take longer to write."""
 

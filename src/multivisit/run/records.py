@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError, ProductError
+from multivisit.run.aligning import write_alignment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from multivisit.align.records import Alignment
     from multivisit.plan.vetting import Vetting
     from multivisit.run.logs import RunLog
     from multivisit.run.results import LayerResult
@@ -75,9 +77,14 @@ def write_trailer(folder: Path, name: str, messages: RunLog) -> Path | None:
 
 
 def write_records(
-    folder: Path, vetting: Vetting, results: Sequence[LayerResult], messages: RunLog, prefix: str = ""
+    folder: Path,
+    vetting: Vetting,
+    results: Sequence[LayerResult],
+    messages: RunLog,
+    prefix: str = "",
+    alignment: Alignment | None = None,
 ) -> list[Path]:
-    """Write a manifest for each sky cell or custom mosaic, the vetting table and the run's own trailer.
+    """Write a manifest for each sky cell or custom mosaic, the tables of the run and its own trailer.
 
     Parameters
     ----------
@@ -91,6 +98,8 @@ def write_records(
         All messages.
     prefix : str, optional
         Beginning of the names, in the place of the sky cell.
+    alignment : Alignment, optional
+        The alignment, which has a table of its own.
 
     Returns
     -------
@@ -121,6 +130,7 @@ def write_records(
     if not prefix:
         prefix = cells[0] if len(cells) == 1 else _PREFIX_OF_SEVERAL_CELLS
     written.append(write_vetting(folder / vetting_name(prefix), vetting.records))
+    written += write_alignment(folder, prefix, alignment)
     written.append(write_text(folder / f"{prefix}_trl.txt", messages.text()))
     return written
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from multivisit.plan.parameters.usage import used_combination_values
+from multivisit.run.aligning import alignment_as_list, alignment_as_text
 
 if TYPE_CHECKING:
     from multivisit.combine.records import ChipRecord
@@ -140,7 +141,7 @@ def result_as_dict(result: RunResult) -> dict[str, Any]:
     -------
     dict
         Keys return_code, message, output_folder, custom_mosaic (None for sky cells), layers, exposures,
-        files; ready for `json.dumps`.
+        alignment (None without one), files; ready for `json.dumps`.
     """
     return {
         "return_code": int(result.return_code),
@@ -149,6 +150,7 @@ def result_as_dict(result: RunResult) -> dict[str, Any]:
         "custom_mosaic": _custom_as_dict(result.vetting),
         "layers": [_layer_as_dict(layer) for layer in result.layers],
         "exposures": _vetting_as_list(result.vetting),
+        "alignment": alignment_as_list(result.alignment),
         "files": [str(path) for path in result.files],
     }
 
@@ -219,6 +221,7 @@ def result_as_text(result: RunResult) -> str:
         else:
             lines.append(f"{layer.status:<11} {layer.name}: {layer.reason}")
     lines += _refusals_as_text(result.vetting)
+    lines += alignment_as_text(result.alignment)
     if result.message:
         lines.append(result.message)
     lines.append(f"products, previews and logs: {result.output_folder.resolve()}")

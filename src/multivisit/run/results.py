@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from multivisit.run.options import ReturnCode, RunOptions
 
 if TYPE_CHECKING:
+    from multivisit.align.records import Alignment
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters, ParameterSet
     from multivisit.plan.parameters.custom_file import ProductParameters
@@ -69,6 +70,9 @@ class RunPlan:
 
     prefix: str = ""
     """Beginning of all names where it is not ``hst_<sky cell>``."""
+
+    alignment: Alignment | None = None
+    """What the alignment found; None where none was asked for."""
 
     @property
     def exit_code(self) -> ReturnCode:
@@ -162,3 +166,6 @@ class RunResult:
 
     message: str = ""
     """Why a run made nothing; empty otherwise."""
+
+    alignment: Alignment | None = None
+    """What the alignment found; None where none was asked for."""

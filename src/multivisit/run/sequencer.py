@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from multivisit import __version__
 from multivisit.errors import MultivisitError, NoViableDataError, ParameterError, ProductError
+from multivisit.run.aligning import align_planned, alignment_history, check_alignment_options
 from multivisit.run.cataloguing import catalog_layer
 from multivisit.run.checking import QualityControl
 from multivisit.run.logs import RunLog, layer_messages, run_log
@@ -31,8 +32,9 @@ from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
 from multivisit.run.side_by_side import layers_in_work, make_side_by_side, work_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from multivisit.align.records import Alignment
     from multivisit.exposures.model import Exposure
     from multivisit.plan.custom_mosaic import CustomMosaic
     from multivisit.plan.layers import Layer
@@ -48,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
-    """Read the input, vet the exposures and work out the layers; nothing is written.
+    """Read the input, vet the exposures, align them if asked and work out the layers; nothing is written.
 
     Parameters
     ----------
@@ -69,15 +71,32 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
         The input itself cannot be used.
     ParameterError
         The custom parameter file cannot be used, or the area or the prefix of a custom mosaic is impossible.
+    ReferenceCatalogError
+        The exposures are to be aligned, and there is no reference catalog to be had.
     """
-    from multivisit.plan.names import checked_prefix
-    from multivisit.plan.vetting import vet_exposures
-
     progress = progress or NoProgress()
+    check_alignment_options(options)
     inputs = (options.inputs,) if isinstance(options.inputs, Path) else options.inputs
     check_parameter_files(options.custom_parameters, options.written_parameters, inputs)
     rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
+    plan = _plan(rows, options, progress, {})
+    if not options.align or not plan.layers:
+        return plan
+    alignment = align_planned(plan.layers, options, progress)
+    known = {each.exposure.path: each.exposure for each in (*plan.vetting.frame, *plan.vetting.accepted)}
+    # Sky cells, areas and grids follow the new WCS solutions.
+    plan = _plan(rows, options, NoProgress(), known | alignment.exposures)
+    return replace(plan, alignment=alignment)
+
+
+def _plan(
+    rows: Sequence[PollerRow | Path], options: RunOptions, progress: Progress, known: Mapping[Path, Exposure]
+) -> RunPlan:
+    """Vet the exposures and work out the layers; exposures that are known need not be read."""
+    from multivisit.plan.names import checked_prefix
+    from multivisit.plan.vetting import vet_exposures
+
     vetting = vet_exposures(
         rows,
         folder=options.input_folder,
@@ -86,6 +105,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
         sky_cells=options.sky_cells,
         area=options.area,
         prefix=options.output_file_prefix,
+        known=known,
         progress=lambda name: progress.advance(f"reading {Path(name).name}"),
     )
     prefix = checked_prefix(options.output_file_prefix) if vetting.custom is None else vetting.custom.prefix
@@ -157,7 +177,7 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
             own = replace(options, threads=threads)
             with shares.of_layer() as share:
                 follow = _Follower(progress, item.layer, stop)
-                return _make_layer(item, own, messages, follow, control, share)
+                return _make_layer(item, own, messages, follow, control, share, plan.alignment)
 
         results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
         vetting = _with_unused(plan.vetting, results)
@@ -166,7 +186,9 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         message = plan.message
         files: list[Path] = []
         try:
-            files = written + write_records(options.output_folder, vetting, results, messages, plan.prefix)
+            files = written + write_records(
+                options.output_folder, vetting, results, messages, plan.prefix, plan.alignment
+            )
             if options.report:
                 from multivisit.quality.report import write_report
 
@@ -175,7 +197,9 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
             # What has been made is told all the same.
             log.error("%s", error)
             code, message = code or ReturnCode.ERROR, "; ".join(filter(None, (message, str(error))))
-    return RunResult(code, options.output_folder, tuple(results), vetting, tuple(files), message)
+    return RunResult(
+        code, options.output_folder, tuple(results), vetting, tuple(files), message, plan.alignment
+    )
 
 
 def _input_rows(inputs: Path | tuple[Path, ...], folder: Path) -> Sequence[PollerRow | Path]:
@@ -321,6 +345,7 @@ def _make_layer(
     follow: _Follower,
     control: QualityControl,
     share: LayerShare,
+    alignment: Alignment | None,
 ) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
@@ -332,7 +357,8 @@ def _make_layer(
     with layer_messages(name):
         try:
             # Layers share grids, but what a grid's WCS is asked must not come from two threads.
-            result = _combine_and_write(item, replace(item.grid), base, options, follow, control, share)
+            grid = replace(item.grid)
+            result = _combine_and_write(item, grid, base, options, follow, control, share, alignment)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -358,6 +384,7 @@ def _combine_and_write(
     follow: _Follower,
     control: QualityControl,
     share: LayerShare,
+    alignment: Alignment | None,
 ) -> LayerResult:
     """Combine a layer's exposures, write its product and preview, and check it."""
     from multivisit.plan.parameters import used_combination_values
@@ -367,7 +394,7 @@ def _combine_and_write(
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
     for name, value in used_combination_values(item.parameters).items():
         log.info("parameter %s = %s", name, value)
-    history = parameter_history(item, options)
+    history = parameter_history(item, options) + alignment_history(layer, alignment)
     for line in history:
         log.info("%s", line)
     exposures = [member.exposure for member in layer.members]

@@ -54,13 +54,13 @@ class RunAlignmentParameters(ParameterModel):
     """Write the fitted WCS into the exposures."""
 
     catalog_list: Names = _CATALOGS
-    """Reference catalogs of single exposures, tried in turn."""
+    """Reference catalogs of visits, tried in turn."""
 
     fit_algorithm_list_ngt1: Methods = _METHODS
-    """Fits of several exposures, tried in turn."""
+    """Fits of visits of several exposures, tried in turn."""
 
     fit_algorithm_list_n1: Methods = ("match_2dhist_fit", "match_default_fit")
-    """Fits of one exposure, tried in turn."""
+    """Fits of visits of one exposure, tried in turn."""
 
     MIN_CATALOG_THRESHOLD: Count = 3
     """Fewest sources of a reference catalog."""
@@ -78,7 +78,7 @@ class RunAlignmentParameters(ParameterModel):
     """Fits of mosaics, tried in turn."""
 
     mosaic_fitgeom_list: FewestSources = Field(default={"rscale": 12, "general": 25})
-    """Kinds of transformation, and the fewest sources that each needs."""
+    """Kinds of transformation, and the fewest sources that each needs; with fewer, a shift is fitted."""
 
     mosaic_relgeom_list: FewestSources = Field(default={"rscale": 12})
     """The same for fits of exposures to each other."""
@@ -90,7 +90,7 @@ class SourceFindingParameters(ParameterModel):
     title: ClassVar[str] = "alignment source parameters"
 
     box_size: int = Field(default=13, ge=1)
-    """Pixels a side of the boxes in which the background is measured."""
+    """Pixels a side of the boxes in which the background is measured (4 at least)."""
 
     win_size: int = Field(default=3, ge=1)
     """Boxes a side of the window in which the background is smoothed."""
@@ -99,7 +99,7 @@ class SourceFindingParameters(ParameterModel):
     """Detection threshold in standard deviations of the background."""
 
     centering_mode: Literal["starfind", "segmentation"] = "starfind"
-    """How positions are measured."""
+    """What is a source: a peak under the profile of a star, or a region of connected pixels."""
 
     bkg_estimator: str = "MedianBackground"
     """Name of the background estimator of photutils."""
@@ -111,7 +111,7 @@ class SourceFindingParameters(ParameterModel):
     """Brightest sources that are kept; None for all."""
 
     deblend: bool = False
-    """Separate sources that overlap."""
+    """Separate regions that overlap (with centering_mode segmentation)."""
 
     fwhmpsf: PositiveFloat = 0.13
     """Width of a star, arcsec."""
@@ -147,13 +147,13 @@ class FitParameters(ParameterModel):
     """Search radius, pixels."""
 
     separation: PositiveFloat = 4.0
-    """Smallest separation of two sources, arcsec."""
+    """Sources closer than this to a brighter one are left out, pixels."""
 
     tolerance: PositiveFloat = 2.0
-    """Largest distance of two matched sources after the first shift, arcsec."""
+    """Largest distance of two matched sources, pixels."""
 
     use2dhist: bool = True
-    """Find the first shift from the histogram of all coordinate differences."""
+    """Find the first shift from the histogram of all coordinate differences; otherwise begin without any."""
 
 
 class FitQualityParameters(ParameterModel):

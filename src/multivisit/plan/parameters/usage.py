@@ -12,10 +12,32 @@ if TYPE_CHECKING:
 
 __all__ = ["NOT_USED", "reason_not_used", "used_combination_values"]
 
-_NO_ALIGNMENT: Final = "exposures keep their own WCS solutions: nothing is aligned"
-
 _REASONS: Final[dict[str, tuple[str, ...]]] = {
-    _NO_ALIGNMENT: ("alignment",),
+    "exposures are never changed: new WCS solutions go into the mosaics": (
+        "alignment/run_align/update_hdr_wcs",
+    ),
+    "mosaics have lists of their own: mosaic_catalog_list and mosaic_fit_list": (
+        "alignment/run_align/catalog_list",
+        "alignment/run_align/fit_algorithm_list_ngt1",
+        "alignment/run_align/fit_algorithm_list_n1",
+    ),
+    "the limits of determine_fit_quality hold": (
+        "alignment/run_align/MIN_CATALOG_THRESHOLD",
+        "alignment/run_align/MIN_OBSERVABLE_THRESHOLD",
+        "alignment/run_align/MAX_FIT_LIMIT",
+    ),
+    "the limits of general and of generate_source_catalogs hold": (
+        "alignment/determine_fit_quality/MAX_SOURCES_PER_CHIP",
+    ),
+    "it is no matter of choice": ("alignment/determine_fit_quality/MAS_TO_ARCSEC",),
+    "background and noise are those of SEP, and the threshold is nsigma": (
+        "alignment/generate_source_catalogs/bkg_estimator",
+        "alignment/generate_source_catalogs/rms_estimator",
+        "alignment/generate_source_catalogs/threshold",
+    ),
+    "reference sources are asked for around the exposures' own": (
+        "alignment/generate_astrometric_catalog/existing_wcs",
+    ),
     "it belongs to AstroDrizzle's own window and log": (
         "astrodrizzle/_mdriztab_btn_",
         "astrodrizzle/runfile",
@@ -73,7 +95,7 @@ _REASONS: Final[dict[str, tuple[str, ...]]] = {
         "catalog generation/flag_trim_value",
         "catalog generation/cr_residual",
     ),
-    "exposures keep their own WCS solutions: no stars are sought to align them": (
+    "stars to align exposures by are found as the group alignment says": (
         "catalog generation/dao/TWEAK_THRESHOLD",
     ),
     "segments are separated whatever their size": (

@@ -1,0 +1,1 @@
+"""Where exactly is each exposure? Sources, reference catalogs and corrected WCS solutions."""
