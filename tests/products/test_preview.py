@@ -228,7 +228,7 @@ def test_the_file_is_a_png_or_not_there(tmp_path: Path) -> None:
     path = write_preview(tmp_path / "a.png", sky((60, 70)), grid_of((60, 70)), title="A title " * 100)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
-        assert picture.mode == "RGB"
+        assert picture.mode == "P"
     with pytest.raises(ProductError, match=r"b\.png"):
         write_preview(tmp_path / "missing" / "b.png", sky((60, 70)), grid_of((60, 70)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
