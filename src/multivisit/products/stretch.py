@@ -213,13 +213,10 @@ def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:
     ndarray of float32
         The same with the means of their neighbours in holes of at most 64 pixels.
     """
-    from scipy import ndimage
-
-    unknown = np.isnan(image)
-    holes, number = ndimage.label(unknown, structure=np.ones((3, 3)))
-    places = np.flatnonzero(unknown)
-    hole = holes.ravel()[places]
-    places = places[(np.bincount(hole, minlength=number + 1) <= _LARGEST_HOLE)[hole]]
+    image = np.ascontiguousarray(image)
+    room = np.empty(np.count_nonzero(np.isnan(image)), dtype=np.int64)
+    n = _pixels.small_holes(image, image.shape[0], image.shape[1], _LARGEST_HOLE, room, room.size)
+    places = room[:n]
     if not places.size:
         return image
     filled = np.pad(image, 1, constant_values=np.nan)
