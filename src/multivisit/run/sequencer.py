@@ -149,6 +149,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     ParameterError
         Fewer threads than one or less memory than a run needs are allowed.
     """
+    from multivisit.combine.planes import release_planes
+
     progress = progress or NoProgress()
     started = time.perf_counter()
     collecting = run_log(options.log_level) if messages is None else nullcontext(messages)
@@ -179,7 +181,10 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
                 follow = _Follower(progress, item.layer, stop)
                 return _make_layer(item, own, messages, follow, control, share, plan.alignment)
 
-        results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
+        try:
+            results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
+        finally:
+            release_planes()
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
