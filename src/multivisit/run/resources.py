@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import re
 from dataclasses import replace
@@ -138,7 +137,6 @@ def available_memory() -> int | None:
 
 def give_memory_back() -> None:
     """Ask the C library to give freed memory back to the system, which it keeps to be quick."""
-    gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
