@@ -102,10 +102,12 @@ def test_strips_are_one_window(
 
 
 @pytest.mark.usefixtures("low_strips")
-def test_chips_are_read_once_where_memory_holds_them_and_again_where_not(
-    exposures: list[Exposure], small_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("final_bits", [0, 0xFFFF])
+def test_chips_are_read_whole_once_and_then_in_parts_if_that_can_be(
+    exposures: list[Exposure], small_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch, final_bits: int
 ) -> None:
-    plan = prepare_layer(exposures, small_grid(), PARAMETERS).sweep_plan(PARAMETERS)
+    parameters = PARAMETERS.replace(final_bits=final_bits)
+    plan = prepare_layer(exposures, small_grid(), parameters).sweep_plan(parameters)
     reads: list[str] = []
     really_read = survey.read_chip
 
@@ -116,10 +118,11 @@ def test_chips_are_read_once_where_memory_holds_them_and_again_where_not(
     monkeypatch.setattr(survey, "read_chip", read)
     for memory, threads in ((None, 1), (None, 3), (plan.least_memory(), 1)):
         reads.clear()
-        combine_layer(exposures, small_grid(), PARAMETERS, memory=memory, threads=threads)
+        combine_layer(exposures, small_grid(), parameters, memory=memory, threads=threads)
         assert set(reads) == {exposure.rootname for exposure in exposures}
-        # Where memory holds one chip, the others are read again for the first strip that needs them.
-        assert len(reads) == 5 if memory is None else len(reads) > 9
+        # Where every flag passes, chips are read whole. Where memory holds one, the others are read again for
+        # the first strip that needs them.
+        assert len(reads) == 5 if memory is None or final_bits == 0 else len(reads) > 9
 
 
 @pytest.mark.usefixtures("low_strips")

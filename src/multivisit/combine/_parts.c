@@ -1,4 +1,4 @@
-/* Parts of chips, made ready for combination where a strip needs them: from their files, or from memory.
+/* Parts of chips, read from their files and made ready for combination where a strip needs them.
  *
  * A chip is divided into cells; a part is some neighbouring cells in one row of them. Only the pixels of the
  * parts are read. The global interpreter lock is released. What is rounded to float32 on the way is part of the
@@ -27,7 +27,7 @@
 #define BUILDS
 #endif
 
-#define LARGEST_ARRAYS 10
+#define LARGEST_ARRAYS 7
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 
@@ -49,8 +49,9 @@ typedef struct {
 
 typedef struct {
     const unsigned char *masked; /* pixels that are left out, or NULL */
-    float sky, weight;
-    float *science, *weights; /* planes of the chip, or NULL to count alone */
+    float sky;
+    float *science; /* plane of the chip, or NULL to count alone */
+    unsigned char *good;
     int32_t *counts;          /* of each cell: pixels that count, and those left out by the mask alone */
 } Target;
 
@@ -80,7 +81,7 @@ static void decode_and_mark(const uint32_t *raw, const uint16_t *flags, ptrdiff_
 
 BUILDS
 static void put(const float *science, const unsigned char *good, const unsigned char *masked, ptrdiff_t n, float sky,
-                float weight, float *science_out, float *weights_out, int32_t counts[2])
+                float *science_out, unsigned char *good_out, int32_t counts[2])
 {
     int32_t n_good = 0, n_masked = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
@@ -89,7 +90,7 @@ static void put(const float *science, const unsigned char *good, const unsigned 
         n_good += one;
         n_masked += out;
         science_out[i] = (one ? science[i] : 0.0f) - sky;
-        weights_out[i] = one ? weight : 0.0f;
+        good_out[i] = one;
     }
     counts[0] += n_good;
     counts[1] += n_masked;
@@ -120,15 +121,8 @@ static void put_row(const Layout *layout, const Target *target, const int64_t *p
         if (target->science == NULL)
             count(good + from, masked, n, counts);
         else
-            put(science + from, good + from, masked, n, target->sky, target->weight, target->science + at,
-                target->weights + at, counts);
+            put(science + from, good + from, masked, n, target->sky, target->science + at, target->good + at, counts);
     }
-}
-
-static void begin_part(const Layout *layout, const Target *target, const int64_t *part)
-{
-    int32_t *counts = target->counts + 2 * (part[0] * layout->n_columns + part[1]);
-    memset(counts, 0, (size_t)(part[2] - part[1]) * 2 * sizeof *counts);
 }
 
 /* 0; -1 with errno where reading fails, 1 where the file ends. */
@@ -163,7 +157,8 @@ static int read_part(const Layout *layout, const Target *target, const Files *fi
     const ptrdiff_t first_column = layout->columns[part[1]], n = layout->columns[part[2]] - first_column;
     /* Rows that are read for the most part are read whole, many in one go. */
     const ptrdiff_t step = 2 * n >= width ? MAX(READ_PIXELS / width, 1) : 1;
-    begin_part(layout, target, part);
+    int32_t *counts = target->counts + 2 * (part[0] * layout->n_columns + part[1]);
+    memset(counts, 0, (size_t)(part[2] - part[1]) * 2 * sizeof *counts);
     for (ptrdiff_t row = layout->rows[part[0]]; row < last; row += step) {
         const ptrdiff_t n_rows = MIN(step, last - row), n_pixels = (n_rows - 1) * width + n;
         const int64_t at = (int64_t)row * width + first_column;
@@ -224,11 +219,10 @@ static int rises_from_zero(const int64_t *edges, Py_ssize_t n)
 /* Take the cells, the parts and what they are made into. */
 static void take_layout(Arrays *arrays, PyObject *layout_object, PyObject *target_object, Layout *layout, Target *target)
 {
-    PyObject *rows, *columns, *parts, *masked, *science, *weights, *counts;
+    PyObject *rows, *columns, *parts, *masked, *science, *good, *counts;
     if (!PyArg_ParseTuple(layout_object, "OnOnOn:layout", &rows, &layout->n_rows, &columns, &layout->n_columns, &parts,
                           &layout->n_parts)
-        || !PyArg_ParseTuple(target_object, "OffOOO:target", &masked, &target->sky, &target->weight, &science,
-                             &weights, &counts))
+        || !PyArg_ParseTuple(target_object, "OfOOO:target", &masked, &target->sky, &science, &good, &counts))
         return;
     if (layout->n_rows < 1 || layout->n_columns < 1 || layout->n_parts < 0) {
         PyErr_SetString(PyExc_ValueError, "parts: expected at least one row and one column of cells");
@@ -253,7 +247,7 @@ static void take_layout(Arrays *arrays, PyObject *layout_object, PyObject *targe
     const Py_ssize_t n_pixels = layout->rows[layout->n_rows] * layout->width;
     target->masked = masked == Py_None ? NULL : take(arrays, masked, "masked", n_pixels, 1, 0);
     target->science = science == Py_None ? NULL : take(arrays, science, "science", n_pixels, 4, 1);
-    target->weights = science == Py_None ? NULL : take(arrays, weights, "weights", n_pixels, 4, 1);
+    target->good = science == Py_None ? NULL : take(arrays, good, "good", n_pixels, 1, 1);
     target->counts = take(arrays, counts, "counts", 2 * layout->n_rows * layout->n_columns, 4, 1);
 }
 
@@ -286,39 +280,10 @@ static PyObject *py_read_parts(PyObject *Py_UNUSED(module), PyObject *arguments)
         if (problem < 0)
             PyErr_SetFromErrno(PyExc_OSError);
         else if (problem > 0)
-            PyErr_SetString(PyExc_EOFError, "the file has become shorter");
+            PyErr_SetString(PyExc_EOFError, "its file has become shorter.");
         PyMem_RawFree(scratch);
     } else if (!PyErr_Occurred()) {
         PyErr_NoMemory();
-    }
-    release(&arrays);
-    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
-}
-
-static PyObject *py_copy_parts(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    PyObject *science_object, *good_object, *layout_object, *target_object;
-    if (!PyArg_ParseTuple(arguments, "OOOO:copy_parts", &science_object, &good_object, &layout_object,
-                          &target_object))
-        return NULL;
-    Arrays arrays = {.n = 0};
-    Layout layout;
-    Target target;
-    take_layout(&arrays, layout_object, target_object, &layout, &target);
-    const Py_ssize_t n_pixels = PyErr_Occurred() ? 0 : layout.rows[layout.n_rows] * layout.width;
-    const float *science = take(&arrays, science_object, "science", n_pixels, 4, 0);
-    const unsigned char *good = take(&arrays, good_object, "good", n_pixels, 1, 0);
-    if (!PyErr_Occurred()) {
-        Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t k = 0; k < layout.n_parts; k++) {
-            const int64_t *part = layout.parts + 3 * k;
-            begin_part(&layout, &target, part);
-            for (int64_t row = layout.rows[part[0]]; row < layout.rows[part[0] + 1]; row++) {
-                const ptrdiff_t at = row * layout.width + layout.columns[part[1]];
-                put_row(&layout, &target, part, row, science + at, good + at);
-            }
-        }
-        Py_END_ALLOW_THREADS
     }
     release(&arrays);
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -328,9 +293,6 @@ static PyMethodDef methods[] = {
     {"read_parts", py_read_parts, METH_VARARGS,
      "read_parts(source, layout, target)\n--\n\nMake parts of a chip from its files, where its pixels stand as "
      "big-endian floats and its flags as big-endian 16-bit numbers; see multivisit.combine.chip_parts."},
-    {"copy_parts", py_copy_parts, METH_VARARGS,
-     "copy_parts(science, good, layout, target)\n--\n\nMake parts of a chip from its pixels and the marks of the good "
-     "ones; see multivisit.combine.chip_parts."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,11 +6,9 @@ _Layout = tuple[NDArray[np.int64], int, NDArray[np.int64], int, NDArray[np.int64
 _Target = tuple[
     NDArray[np.bool_] | None,
     float,
-    float,
     NDArray[np.float32] | None,
-    NDArray[np.float32] | None,
+    NDArray[np.bool_] | None,
     NDArray[np.int32],
 ]
 
 def read_parts(source: _Source, layout: _Layout, target: _Target) -> None: ...
-def copy_parts(science: NDArray[Any], good: NDArray[np.bool_], layout: _Layout, target: _Target) -> None: ...

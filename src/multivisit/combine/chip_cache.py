@@ -119,6 +119,22 @@ class ChipCache:
         self._loading: set[int] = set()
         self._changed = threading.Condition()
 
+    def holds(self, number: int) -> bool:
+        """Tell whether a chip is in memory.
+
+        Parameters
+        ----------
+        number : int
+            The chip.
+
+        Returns
+        -------
+        bool
+            Whether it is; another thread may change that at any time.
+        """
+        with self._changed:
+            return number in self._kept or number in self._loading or number in self._at_hand()
+
     @contextmanager
     def borrow(self, number: int, strip: int) -> Iterator[ChipPixels]:
         """Give a chip's pixels to one strip; it must not change them.
@@ -194,8 +210,7 @@ class ChipCache:
 
     def _at_hand(self) -> list[int]:
         """Numbers of the chips that need not be read."""
-        numbers = [] if self._surveyed is None else self._surveyed.numbers
-        return [number for number in numbers if number in self._n_pixels]
+        return [] if self._surveyed is None else self._surveyed.numbers
 
     def _used(self) -> int:
         at_hand = self._at_hand()

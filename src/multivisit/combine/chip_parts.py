@@ -1,9 +1,8 @@
 """The parts of chips that strips need, read where and when they are needed.
 
-A chip is divided into cells of some thousand pixels. A strip needs the cells that reach it: of
-a chip that lies askew to the output grid, a band across it. Only those are read from the file (or taken from
-what the survey has kept), masked and weighed. So no chip must be in memory as a whole, and none is read again
-for each strip.
+A chip is divided into cells of some thousand pixels. A strip needs the cells that reach it: of a chip that
+lies askew to the output grid, a band across it. Only those are read from the file and masked. So no chip must
+be in memory as a whole, and none is read as a whole again for each strip.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from multivisit.errors import ExposureError, MultivisitError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from multivisit.combine.chip_reader import RawChip
     from multivisit.combine.drizzle_engine import PixelCoordinates
     from multivisit.combine.placement import PreparedChip
     from multivisit.combine.weights import PixelTest
@@ -119,8 +117,6 @@ class ChipParts:
         Electrons/s per pixel that are taken off.
     weight : float
         Weight of each pixel that counts.
-    raw : RawChip, optional
-        The chip where it has been read and kept; without it the parts are read from the file.
     """
 
     def __init__(
@@ -131,23 +127,16 @@ class ChipParts:
         masked: NDArray[np.bool_] | None,
         sky: float,
         weight: float,
-        raw: RawChip | None = None,
     ) -> None:
         self.shape = item.chip.shape
         self.cells = cells
+        self.weight = weight
         self._item = item
         self._test = test
         self._masked = masked
         self._sky = sky
-        self._weight = float(np.float32(weight))
-        self._raw = raw
         self._counts = np.full((*cells.shape, 2), _NOT_COUNTED, dtype=np.int32)
         self._lock = threading.Lock()
-
-    @property
-    def has_weight(self) -> bool:
-        """Whether its pixels weigh anything."""
-        return self._weight != 0.0
 
     @staticmethod
     def possible(item: PreparedChip, test: PixelTest) -> bool:
@@ -175,28 +164,27 @@ class ChipParts:
             and chip.stored_quality.shape == chip.shape
         )
 
-    def fill(
-        self, parts: NDArray[np.int64], science: NDArray[np.float32], weights: NDArray[np.float32]
-    ) -> None:
+    def fill(self, parts: NDArray[np.int64], science: NDArray[np.float32], good: NDArray[np.bool_]) -> None:
         """Fill some parts of planes of the chip.
 
         Parameters
         ----------
         parts : ndarray of int64
             The parts; see `ChipCells.parts_for`.
-        science, weights : ndarray of float32
-            Planes (ny, nx), contiguous: electrons/s without sky, finite, and weights, 0 for pixels that do
-            not count. Outside the parts they are left as they are.
+        science : ndarray of float32
+            Plane (ny, nx), contiguous: electrons/s without sky, finite.
+        good : ndarray of bool
+            Plane of the pixels that count. Outside the parts both are left as they are.
 
         Raises
         ------
         CombineError
             If the chip cannot be read.
         """
-        self._make(parts, science, weights)
+        self._make(parts, science, good)
 
     def finish(self) -> tuple[int, int]:
-        """Count the pixels where no strip has asked for them, and let go of the pixels that were kept.
+        """Count the pixels of the chip, those included that no strip has asked for.
 
         Returns
         -------
@@ -211,7 +199,6 @@ class ChipParts:
         left = _parts_of(self._counts[..., 0] == _NOT_COUNTED)
         if len(left):
             self._make(left, None, None)
-        self._raw = None
         n_good, n_static = self._counts.sum(axis=(0, 1), dtype=np.int64).tolist()
         return n_good, n_static
 
@@ -219,53 +206,26 @@ class ChipParts:
         self,
         parts: NDArray[np.int64],
         science: NDArray[np.float32] | None,
-        weights: NDArray[np.float32] | None,
+        good: NDArray[np.bool_] | None,
     ) -> None:
         """Fill planes, if there are any, and count."""
+        chip, test, cells = self._item.chip, self._test, self.cells
         counts = np.full_like(self._counts, _NOT_COUNTED)
-        cells = self.cells
         layout = (cells.rows, cells.shape[0], cells.columns, cells.shape[1], parts, len(parts))
-        target = (self._masked, self._sky, self._weight, science, weights, counts)
-        raw = self._raw
+        target = (self._masked, self._sky, science, good, counts)
+        assert chip.stored_science is not None
+        assert chip.stored_quality is not None
         try:
-            if raw is None and not self._read(layout, target):
-                from multivisit.combine.chip_reader import read_chip
-
-                # The file has been rewritten since: what is there now is read by its own headers.
-                raw = read_chip(self._item.chip, self._test)
-            if raw is not None:
-                _parts.copy_parts(raw.science, raw.good, layout, target)
-        except (MultivisitError, OSError, ValueError) as error:
+            with chip.stored_science.descriptor() as pixels, chip.stored_quality.descriptor() as flags:
+                if pixels is None or flags is None:
+                    raise ExposureError("its file has been rewritten meanwhile.")
+                places = (pixels, chip.stored_science.start, flags, chip.stored_quality.start)
+                source = (*places, chip.electrons_per_second(), test.bad_bits, test.low, test.high)
+                _parts.read_parts(source, layout, target)
+        except (MultivisitError, OSError, ValueError, EOFError) as error:
             raise chip_error(self._item.exposure, self._item.chip, error) from error
         with self._lock:
             np.copyto(self._counts, counts, where=counts != _NOT_COUNTED)
-
-    def _read(
-        self,
-        layout: tuple[NDArray[np.int64], int, NDArray[np.int64], int, NDArray[np.int64], int],
-        target: tuple[
-            NDArray[np.bool_] | None,
-            float,
-            float,
-            NDArray[np.float32] | None,
-            NDArray[np.float32] | None,
-            NDArray[np.int32],
-        ],
-    ) -> bool:
-        """Make parts from the file; tells whether it still is the one whose headers were read."""
-        chip, test = self._item.chip, self._test
-        assert chip.stored_science is not None
-        assert chip.stored_quality is not None
-        with chip.stored_science.descriptor() as science, chip.stored_quality.descriptor() as quality:
-            if science is None or quality is None:
-                return False
-            places = (science, chip.stored_science.start, quality, chip.stored_quality.start)
-            source = (*places, chip.electrons_per_second(), test.bad_bits, test.low, test.high)
-            try:
-                _parts.read_parts(source, layout, target)
-            except EOFError as error:
-                raise ExposureError(f"{chip.path}: has become shorter while it was read.") from error
-        return True
 
 
 class PartPlanes:
@@ -279,12 +239,12 @@ class PartPlanes:
 
     def __init__(self, n_pixels: int) -> None:
         self._science = np.zeros(n_pixels, dtype=np.float32)
-        self._weights = np.zeros(n_pixels, dtype=np.float32)
-        self._filled: list[NDArray[np.float32]] = []
+        self._good = np.zeros(n_pixels, dtype=np.bool_)
+        self._filled: list[NDArray[np.bool_]] = []
 
     def of(
         self, chip: ChipParts, first_row: int, last_row: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         """Make the pixels of a chip that reach some output rows.
 
         Parameters
@@ -296,25 +256,27 @@ class PartPlanes:
 
         Returns
         -------
-        science, weights : ndarray of float32
-            Pixels and their weights, (ny, nx); weights are 0 outside the parts. Valid until the next chip's
-            are asked for. None where no part reaches the rows.
+        science : ndarray of float32
+            Pixels, (ny, nx).
+        good : ndarray of bool
+            Those that count; none outside the parts. Both are valid until the next chip's are asked for. None
+            where no part reaches the rows.
         """
         parts = chip.cells.parts_for(first_row, last_row)
         if not len(parts):
             return None
         n_pixels = chip.shape[0] * chip.shape[1]
         science = self._science[:n_pixels].reshape(chip.shape)
-        weights = self._weights[:n_pixels].reshape(chip.shape)
+        good = self._good[:n_pixels].reshape(chip.shape)
         for part in self._filled:
-            part[...] = 0.0
+            part[...] = False
         rows, columns = chip.cells.rows, chip.cells.columns
         self._filled = [
-            weights[rows[row] : rows[row + 1], columns[first] : columns[last]]
+            good[rows[row] : rows[row + 1], columns[first] : columns[last]]
             for row, first, last in parts.tolist()
         ]
-        chip.fill(parts, science, weights)
-        return science, weights
+        chip.fill(parts, science, good)
+        return science, good
 
 
 def _parts_of(wanted: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -512,9 +512,9 @@ def combine_strips(
     parts = _chips_in_parts(layer, plan, parameters)
 
     def tell(number: int) -> None:
-        if number in parts:
+        if number in parts and number not in good_pixels:
             n_good, n_static = parts[number].finish()
-            good_pixels[number] = (n_good if parts[number].has_weight else 0, n_static, 0)
+            good_pixels[number] = (n_good if np.float32(parts[number].weight) else 0, n_static, 0)
         step = next(done)
         if step < total:
             _report(progress, f"Drizzled {layer.chips[number].name}", step, total)
@@ -659,9 +659,9 @@ def _has_good_pixel(
 def _chips_in_parts(
     layer: PreparedLayer, plan: SweepPlan, parameters: CombinationParameters
 ) -> dict[int, ChipParts]:
-    """Give the chips that are read in parts, with what the survey has kept of them."""
+    """Give the chips that can be read in parts."""
     test = PixelTest(parameters.combined_bits)
-    masks, surveyed = layer.static_masks, layer.surveyed
+    masks = layer.static_masks
     found = {}
     for number, chip in plan.chips.items():
         item = layer.chips[number]
@@ -673,7 +673,6 @@ def _chips_in_parts(
                 None if masks is None else masks.mask(item.signature),
                 _sky_of(layer, item)[0],
                 weight_per_pixel(item.chip.exposure_time, parameters.final_wt_scl),
-                None if surveyed is None else surveyed.take(number),
             )
     return found
 

@@ -63,7 +63,7 @@ class SweepChip:
     """Output pixel scale over its nominal pixel scale."""
 
     in_parts: bool = False
-    """Whether it is read part by part (`multivisit.combine.chip_parts`), not as a whole."""
+    """Whether it is read part by part (`multivisit.combine.chip_parts`) unless it is in memory as a whole."""
 
 
 class SweepPlan:
@@ -134,8 +134,8 @@ class SweepPlan:
         in_parts = max(
             (chip.shape[0] * chip.shape[1] for chip in self.chips.values() if chip.in_parts), default=0
         )
-        # Of chips in parts the pixels and their weights.
-        return engine + in_parts * 8 + blocks
+        # Of a chip in parts the pixels, and which of them count.
+        return engine + in_parts * 5 + blocks
 
     def loading_memory(self) -> int:
         """Give the bytes that a chip takes while it is read as a whole; 0 where none is."""
@@ -279,7 +279,7 @@ def run_sweep(
     for strip in plan.strips:
         for number in strip.chips:
             strips_of[number].append(strip.number)
-    cache = ChipCache(load, strips_of, plan.whole_pixels, cache_memory, surveyed, plan.more_bytes)
+    cache = ChipCache(load, strips_of, plan.n_pixels, cache_memory, surveyed, plan.more_bytes)
     chips = _Chips(plan, cache, parts or {})
     spaces = _Workspaces(plan)
     stop = threading.Event()
@@ -374,9 +374,12 @@ class _Chips:
     def add(self, number: int, strip: Strip, engine: Engine, space: _Workspace) -> int:
         """Add a chip; gives the number of its weighted pixels whose centres fall in the strip."""
         chip = self._plan.chips[number]
-        if chip.in_parts:
-            planes = space.parts.of(self._parts[number], strip.first_row, strip.first_row + strip.shape[0])
-            return 0 if planes is None else engine.add_chip(*planes, chip.pixel_map, chip.scale_ratio, number)
+        if chip.in_parts and not self._cache.holds(number):
+            part = self._parts[number]
+            planes = space.parts.of(part, strip.first_row, strip.first_row + strip.shape[0])
+            if planes is None:
+                return 0
+            return engine.add_chip(*planes, chip.pixel_map, chip.scale_ratio, number, unit_weight=part.weight)
         with self._cache.borrow(number, strip.number) as pixels:
             weight, unit_weight = pixels.weights()
             return engine.add_chip(
