@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 from astropy.io import fits
+from astropy.table import Column as TableColumn
 from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.ndimage import distance_transform_edt
@@ -23,6 +24,7 @@ from multivisit.catalogs.coverage import (
 )
 from multivisit.catalogs.flags import FlagContext, SourceFlag, flag_sources, swarm_members
 from multivisit.catalogs.making import make_catalogs
+from multivisit.catalogs.tables import write_catalog
 from multivisit.errors import ProductError
 from multivisit.exposures.model import read_exposure
 
@@ -74,6 +76,33 @@ def test_columns_and_units_are_the_published_ones(stars):
     assert str(segment["Theta"].unit) == "rad"
     assert point.meta["Aper2 (arcsec)"] == 0.15
     assert point.meta["Number of sources"] == len(point)
+
+
+def test_catalogs_are_the_tables_that_astropy_would_write(tmp_path):
+    random = np.random.default_rng(2)
+    values = {c.name: random.normal(size=4).round(c.decimals) for c in SEGMENT_COLUMNS}
+    values |= {"ID": np.arange(4), "Flags": np.arange(4), "MagAp2": np.array([np.nan, 1.0, np.inf, 2.0])}
+    meta = {"text": 'a "b": c # d', "number": "99001", "small": 1e-5, "none": np.nan, "list": ["- a", 2, 0.5]}
+    written = Table.read(write_catalog(tmp_path / "a.ecsv", SEGMENT_COLUMNS, values, meta))
+    values["MagAp2"] = np.array([-9999.0, 1.0, -9999.0, 2.0])
+    table = Table(
+        [
+            TableColumn(
+                values[c.name], c.name, unit=c.unit or None, format=c.format, description=c.description
+            )
+            for c in SEGMENT_COLUMNS
+        ],
+        meta={**meta, "Number of sources": 4},
+    )
+    table.write(tmp_path / "b.ecsv")
+    expected = Table.read(tmp_path / "b.ecsv")
+    assert written.colnames == expected.colnames
+    for name in expected.colnames:
+        np.testing.assert_array_equal(written[name], expected[name])
+        for what in ("unit", "format", "description", "dtype"):
+            assert getattr(written[name], what) == getattr(expected[name], what)
+    assert list(written.meta) == list(expected.meta)
+    assert str(dict(written.meta)) == str(dict(expected.meta))
 
 
 def test_bands_threads_and_memory_do_not_matter(coarse, monkeypatch):
@@ -197,6 +226,7 @@ def test_flags_say_what_is_wrong(stars):
         0.2 * small,
         flux_2,
         small,
+        0.0 * x,
         0.0 * x,
         small,
         np.ones(7),

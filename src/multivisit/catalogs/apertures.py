@@ -145,11 +145,11 @@ def measure_apertures(
 ) -> AperturePhotometry:
     """Measure sources in apertures.
 
-    The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time of
-    a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
+    The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time
+    of a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
     A2 s2 g / n - 2 A s2 c / n (the sky's, from n pixels, with the factor g for their correlation and the
-    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that sampling
-    makes (`_steepness`).
+    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that
+    sampling makes (`_steepness`).
 
     Parameters
     ----------
@@ -217,13 +217,13 @@ def _steepness(inner: Floats, outer: Floats, settings: ApertureSettings) -> Floa
     """Give the error of sampling over the sum of the mosaic's curvature, weighted by what pixels lack.
 
     Where an exposure lacks a pixel (a cosmic ray was there), the pixels of the others stand in, which lie at
-    an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a triangle
-    as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p the side of
-    a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see it. Drops and
-    output pixels flatten it, once in the mosaic and once more in the sum, as the weights have the drops' shape:
-    that of a Gaussian goes with one over the square of its variance, and each time (drop2 + 1) / 12 is added.
-    Differences between neighbours are smaller than the derivatives, too. The variance of a source in the mosaic
-    follows from its light in the two apertures.
+    an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a
+    triangle as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p
+    the side of a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see
+    it. Drops and output pixels flatten it, once in the mosaic and once more in the sum, as the weights have
+    the drops' shape: that of a Gaussian goes with one over the square of its variance, and each time
+    (drop2 + 1) / 12 is added. Differences between neighbours are smaller than the derivatives, too. The
+    variance of a source in the mosaic follows from its light in the two apertures.
     """
     smoothing = (settings.drop**2 + 1.0) / 12.0
     with np.errstate(divide="ignore", invalid="ignore"):

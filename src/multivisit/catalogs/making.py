@@ -218,14 +218,15 @@ def _find_sources(work: _Work) -> _Found | None:
     mosaic, parameters = work.mosaic, work.parameters
 
     box = parameters.bkg_box_size
+    skip = rows_looked_at(parameters, mosaic.pixfrac / mosaic.scale_ratio)
     reached = work.coverage.columns_of(work.bands, mosaic.shape)
 
     def survey(number: int) -> BoxStatistics:
         band, (left, right) = work.bands[number], reached[number]
         left = left // box * box
         rows = (band.first, band.last if right > left else band.first)
-        pixels = work.reader.read(rows, (left, right), rows_looked_at(parameters))
-        result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters)
+        pixels = work.reader.read(rows, (left, right), skip)
+        result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters, skip)
         work.progress()
         return result
 
