@@ -215,12 +215,13 @@ def test_flags_say_what_is_wrong(stars):
     exposures = [member.exposure for member in item.layer.members]
     middle = exposure_coverage(exposures, item.grid)
     centre = shapely.intersection_all(list(middle.exposures)).centroid
-    # A star; a faint one; a sharp one; a wide one; one with a hole; one by a full pixel; one far outside.
-    x = np.full(7, centre.x) + np.array([0.0, 300.0, -300.0, 0.0, 0.0, 30.0, 1e5])
-    y = np.full(7, centre.y) + np.array([0.0, 0.0, 0.0, 40.0, -40.0, 30.0, 0.0])
-    index = np.array([1.05, 1.05, 0.3, 2.0, 1.05, 1.05, 1.05])
-    flux_2 = np.array([10.0, 0.5, 10.0, 10.0, 10.0, 10.0, 10.0])
-    small = np.full(7, 0.2)
+    # A star; a faint one; a sharp one; a wide one; one with a hole; one by a full pixel; one far outside;
+    # one that has a star's index but is narrow.
+    x = np.full(8, centre.x) + np.array([0.0, 300.0, -300.0, 0.0, 0.0, 30.0, 1e5, 60.0])
+    y = np.full(8, centre.y) + np.array([0.0, 0.0, 0.0, 40.0, -40.0, 30.0, 0.0, 0.0])
+    index = np.array([1.05, 1.05, 0.3, 2.0, 1.05, 1.05, 1.05, 1.05])
+    flux_2 = np.array([10.0, 0.5, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0])
+    small = np.full(8, 0.2)
     photometry = AperturePhotometry(
         flux_2 * 10.0 ** (-0.4 * index),
         0.2 * small,
@@ -229,12 +230,13 @@ def test_flags_say_what_is_wrong(stars):
         0.0 * x,
         0.0 * x,
         small,
-        np.ones(7),
-        np.ones(7),
-        np.array([0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0]),
+        np.ones(8),
+        np.ones(8),
+        np.array([0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
+        np.array([0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.2]),
     )
     saturated = SaturatedPixels(np.array([[x[5], y[5]], [x[5] + 1, y[5]]]), np.array([0, 0], np.int32))
-    context = FlagContext(middle, saturated, "wfc", 3.75, 0.04, 2000.0, 0.05)
+    context = FlagContext(middle, saturated, "wfc", 3.75, 0.04, 2000.0, 0.05, 0.25)
     limits = quality.ci_filter.aperture
     flags = flag_sources(x, y, photometry, index, limits, quality.swarm_filter, context)
     assert flags[0] == 0
@@ -244,12 +246,13 @@ def test_flags_say_what_is_wrong(stars):
     assert flags[4] == SourceFlag.BAD_PIXELS
     assert flags[5] == SourceFlag.SATURATED_PIXELS
     assert flags[6] == SourceFlag.EDGE
+    assert flags[7] == SourceFlag.HOT_PIXEL
 
 
 def test_swarms_about_a_bright_star_are_flagged_and_its_equals_are_not(stars):
     swarm = next(iter(stars.plan.values())).parameter_set.quality_control.swarm_filter
     context = FlagContext(ExposureCoverage(()), SaturatedPixels(np.empty((0, 2)), np.empty(0, np.int32)),
-                          "wfc", 3.75, 0.05, 1000.0, 0.05)  # fmt: skip
+                          "wfc", 3.75, 0.05, 1000.0, 0.05, 0.25)  # fmt: skip
     # A star of 4e6 electrons a pixel; faint ones at 12 and 300 pixels; a bright one at 12 pixels.
     x = np.array([500.0, 512.0, 800.0, 500.0])
     y = np.array([500.0, 500.0, 500.0, 512.0])

@@ -703,6 +703,7 @@ enum {
     SKY_WEIGHT,
     SKY_LEAST_WEIGHT,
     SKY_HOLES,
+    SKY_WIDTH,
     SKY_SUMS,                            /* of the inner aperture, and then of the outer one: */
     SKY_FIELDS = SKY_SUMS + 2 * 3
 };
@@ -762,9 +763,37 @@ static void sum_aperture(const Image *image, double cx, double cy, double radius
         }
 }
 
-/* Clipped statistics of the annulus about each position, the weights within the outer aperture, and the sums above. */
+/* Variance of the light along its narrowest direction, under a Gaussian window; NaN where there is no light. */
+static double least_variance(const Image *image, double cx, double cy, double sigma, float sky)
+{
+    enum { MOST = 64 };
+    const double exponent = -0.5 / (sigma * sigma);
+    const ptrdiff_t half = (ptrdiff_t)ceil(4.0 * sigma) < MOST / 2 - 2 ? (ptrdiff_t)ceil(4.0 * sigma) : MOST / 2 - 2;
+    const ptrdiff_t column = (ptrdiff_t)lround(cx), row = (ptrdiff_t)lround(cy);
+    double across[MOST], sum = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
+    for (ptrdiff_t k = -half; k <= half; k++)
+        across[k + half] = exp(exponent * (column + k - cx) * (column + k - cx));
+    for (ptrdiff_t y = row - half; y <= row + half; y++) {
+        if (y < 0 || y >= image->rows)
+            continue;
+        const double down = exp(exponent * (y - cy) * (y - cy));
+        double line = 0.0, line_x = 0.0, line_xx = 0.0;
+        for (ptrdiff_t x = column - half; x <= column + half; x++) {
+            if (x < 0 || x >= image->columns || !(image->weight[y * image->columns + x] > 0.0f))
+                continue;
+            const double light = across[x - column + half] * (image->values[y * image->columns + x] - sky);
+            line += light, line_x += light * (x - cx), line_xx += light * (x - cx) * (x - cx);
+        }
+        sum += down * line, xx += down * line_xx;
+        yy += down * line * (y - cy) * (y - cy), xy += down * line_x * (y - cy);
+    }
+    return sum > 0.0 ? (0.5 * (xx + yy) - hypot(0.5 * (xx - yy), xy)) / sum : NAN;
+}
+
+/* Clipped statistics of the annulus about each position, the weights within the outer aperture, the least variance of
+ * the light, and the sums above. */
 static int measure_surroundings(const Image *image, const double *positions, ptrdiff_t n, const double radii[2],
-                                double inner, double outer, double n_sigma, int iterations, double *out)
+                                double inner, double outer, double n_sigma, int iterations, double sigma, double *out)
 {
     const double aperture = radii[1];
     const ptrdiff_t reach = (ptrdiff_t)ceil(outer > aperture ? outer : aperture) + 1;
@@ -817,6 +846,7 @@ static int measure_surroundings(const Image *image, const double *positions, ptr
         o[SKY_AREA] = (double)clip(buffer, scratch, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
                                    &o[SKY_DEVIATION], &low, &high);
         const float sky = isfinite(o[SKY_MEDIAN]) ? (float)o[SKY_MEDIAN] : 0.0f;
+        o[SKY_WIDTH] = least_variance(image, cx, cy, sigma, sky);
         for (int k = 0; k < 2; k++)
             sum_aperture(image, cx, cy, radii[k], sky, o + SKY_SUMS + 3 * k);
     }
@@ -1279,20 +1309,21 @@ static PyObject *py_measure_segments(PyObject *Py_UNUSED(module), PyObject *argu
 }
 
 PyDoc_STRVAR(measure_surroundings_doc,
-             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations, out)"
-             "\n--\n\n"
-             "Fill `out` (13 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
-             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, and\n"
+             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations,\n"
+             "sigma, out)\n--\n\n"
+             "Fill `out` (14 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
+             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, with\n"
+             "the variance of the light along its narrowest direction under a Gaussian window of width sigma, and\n"
              "for each aperture with the sums of 1 / weight, of light / weight, and of the curvature of the light times\n"
              "the part of the greatest weight that a pixel lacks.");
 
 static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *values, *weight, *positions, *out;
-    double radii[2], inner, outer, n_sigma;
+    double radii[2], inner, outer, n_sigma, sigma;
     int iterations, status = -1;
-    if (!PyArg_ParseTuple(arguments, "OOOdddddiO:measure_surroundings", &values, &weight, &positions, &radii[0],
-                          &radii[1], &inner, &outer, &n_sigma, &iterations, &out))
+    if (!PyArg_ParseTuple(arguments, "OOOdddddidO:measure_surroundings", &values, &weight, &positions, &radii[0],
+                          &radii[1], &inner, &outer, &n_sigma, &iterations, &sigma, &out))
         return NULL;
     Buffers buffers = {.n = 0};
     Py_buffer *v = get_array(&buffers, values, "values", 'f', 2, 0);
@@ -1301,11 +1332,12 @@ static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *
     Py_buffer *o = p ? get_array(&buffers, out, "out", 'd', 2, 1) : NULL;
     if (o != NULL && check(same_shape(v, w) && p->shape[1] == 2 && o->shape[0] == p->shape[0]
                                && o->shape[1] == SKY_FIELDS && radii[0] >= 0.0 && radii[1] >= radii[0]
-                               && outer >= inner && inner >= 0.0,
+                               && outer >= inner && inner >= 0.0 && sigma > 0.0,
                            "the shapes do not go together, or the radii are impossible")) {
         const Image image = {v->buf, w->buf, v->shape[0], v->shape[1]};
         Py_BEGIN_ALLOW_THREADS
-        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, o->buf);
+        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, sigma,
+                                      o->buf);
         Py_END_ALLOW_THREADS
     }
     return end_call(&buffers, status, NULL);

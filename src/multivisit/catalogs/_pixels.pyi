@@ -64,6 +64,7 @@ def measure_surroundings(
     outer: float,
     n_sigma: float,
     iterations: int,
+    sigma: float,
     out: NDArray[np.float64],
 ) -> None: ...
 def paint_runs(

@@ -25,12 +25,14 @@ __all__ = ["AperturePhotometry", "ApertureSettings", "aperture_settings", "measu
 
 _CLIP = 3.0
 _ITERATIONS = 20
-_FIELDS = 13
-_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _SUMS = range(8)
+_FIELDS = 14
+_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _WIDTH, _SUMS = range(9)
 _INVERSE_WEIGHT, _LIGHT, _CURVATURE = range(3)
 
 _ANNULUS_OVER_APERTURE = 5.0 / 3.0
 """Least inner radius of the annulus over that of the outer aperture: the one published for CCDs."""
+
+_FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 _OFFSETS = 1.1
 """Root mean square of a (1 - a) over its mean, for offsets a of two grids of pixels: (1/30)**0.5 / (1/6)."""
@@ -67,6 +69,16 @@ class ApertureSettings:
     drop: float
     """Side of the drops that they were shrunk to, in pixels of the mosaic."""
 
+    star_sigma: float
+    """Standard deviation of a star's image, pixels: the width of the window of `least_variance`."""
+
+    @property
+    def narrowest(self) -> float:
+        """Variance under the window that lies between that of a star and that of a single pixel, pixel2."""
+        pixel = (self.drop**2 + 1.0) / 12.0
+        middle = math.sqrt(pixel * (self.star_sigma**2 + pixel))
+        return 1.0 / (1.0 / middle + 1.0 / self.star_sigma**2)
+
 
 @dataclass(frozen=True)
 class AperturePhotometry(Columns):
@@ -101,6 +113,9 @@ class AperturePhotometry(Columns):
 
     holes: Floats = field(repr=False)
     """Pixels without data in the outer aperture."""
+
+    least_variance: Floats = field(repr=False)
+    """Variance of the light along its narrowest direction under a Gaussian window, pixel2."""
 
 
 def aperture_settings(
@@ -137,6 +152,7 @@ def aperture_settings(
         mosaic.seconds_per_weight,
         1.0 / mosaic.scale_ratio,
         mosaic.pixfrac / mosaic.scale_ratio,
+        parameters.psf_fwhm / _FWHM_PER_SIGMA / scale,
     )
 
 
@@ -172,7 +188,15 @@ def measure_apertures(
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     about = np.empty((len(positions), _FIELDS))
     _pixels.measure_surroundings(
-        values, weight, positions, *settings.radii, *settings.annulus, _CLIP, _ITERATIONS, about
+        values,
+        weight,
+        positions,
+        *settings.radii,
+        *settings.annulus,
+        _CLIP,
+        _ITERATIONS,
+        settings.star_sigma,
+        about,
     )
     sky = about[:, _MEDIAN]
     if settings.algorithm == "mean":
@@ -210,6 +234,7 @@ def measure_apertures(
         about[:, _WEIGHT],
         about[:, _LEAST_WEIGHT],
         about[:, _HOLES],
+        about[:, _WIDTH],
     )
 
 
