@@ -236,7 +236,7 @@ def test_stars_that_move_among_sources_that_do_not_are_carried_to_each_date(tmp_
         # Both visits are where they are: what does not move tells, and the stars where they were.
         (exposure,) = (e for e in alignment.exposures.values() if e.path in case.files)
         assert largest_error(case.specification, exposure) < LARGEST_ERROR
-    assert all(record.n_matches > 40 and record.rms < 2.0 for record in alignment.records)
+    assert all(record.n_fit >= 20 and record.rms < 2.0 for record in alignment.records)
     # Without their proper motions, stars of 2004 are not where the catalog of 2016 has them.
     still = replace(catalog, pmra=0.0 * catalog.pmra, pmdec=0.0 * catalog.pmdec)
     unmoved = by_name(align([read_exposure(path) for path in sorted(files)], still))

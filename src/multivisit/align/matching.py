@@ -216,9 +216,9 @@ def _chance(
     from scipy.special import pdtrc
 
     radius = settings.tolerance
-    inner, outer = (int(count) for count in KDTree(first).count_neighbors(tree, radius * np.array(_RING)))
+    counts = np.asarray(KDTree(first).count_neighbors(tree, radius * np.array(_RING)))
     # One more pair in all of the ring: none at all does not mean that none is possible.
-    chance = (outer - inner + 1.0) / (_RING[1] ** 2 - _RING[0] ** 2)
+    chance = (float(counts[1] - counts[0]) + 1.0) / (_RING[1] ** 2 - _RING[0] ** 2)
     if chance > _CROWDED:
         # Sources have several neighbours then, of which one makes a pair at most.
         chance = _pairs_elsewhere(first, second, tree, radius)
