@@ -217,7 +217,8 @@ def test_data_quality_that_cannot_be_read_is_refused(hubble_file: MakeFile) -> N
     record = only_record(vet_exposures([path]))
     assert (record.accepted, record.is_broken) == (False, True)
     assert record.reason == (
-        f"unusable data quality: {path}[DQ,1]: shape is (3, 3), expected (64, 64) (rows, columns) as in SCI; get the file anew"
+        f"unusable data quality: {path}[DQ,1]: shape is (3, 3), expected (64, 64) (rows, columns) as in SCI; "
+        "get the file anew"
     )
 
 
