@@ -80,7 +80,7 @@ class ApertureSettings:
         """Variance under the window that lies between that of a single pixel and that of a star, pixel2."""
         pixel = (self.drop**2 + 1.0) / 12.0
         between = pixel ** (1.0 - _TOWARDS_STARS) * (self.star_sigma**2 + pixel) ** _TOWARDS_STARS
-        return 1.0 / (1.0 / between + 1.0 / self.star_sigma**2)
+        return float(1.0 / (1.0 / between + 1.0 / self.star_sigma**2))
 
 
 @dataclass(frozen=True)
