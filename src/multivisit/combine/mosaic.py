@@ -216,7 +216,7 @@ class PreparedLayer:
             context_chips,
             parameters.final_kernel,
             held=sum(masked.values()) + hit + COUNTING_BYTES,
-            survey=self._survey_memory(parameters),
+            survey=sum(masked.values()) + self._survey_memory(parameters),
             weight_planes=parameters.final_wht_type == "ERR",
             variance=self.error_plane,
         )

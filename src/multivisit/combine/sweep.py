@@ -82,7 +82,7 @@ class SweepPlan:
     held : int
         Bytes that are taken all the time: the static masks, and the counts of weights.
     survey : int
-        Bytes that it takes at least to read each chip once before.
+        Bytes that it takes at least to read each chip once before, when static masks are all that is held.
     weight_planes : bool
         Whether each pixel has a weight of its own.
     variance : bool
@@ -147,7 +147,7 @@ class SweepPlan:
 
     def least_memory(self) -> int:
         """Give the bytes without which no mosaic is possible: one strip and one chip being read."""
-        return max(self.worker_memory() + self.loading_memory(), self.survey) + self.held
+        return max(self.worker_memory() + self.loading_memory() + self.held, self.survey)
 
     def most_memory(self, threads: int) -> int:
         """Give the bytes beyond which more memory makes nothing quicker: all strips and all chips.
