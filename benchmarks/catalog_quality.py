@@ -2,8 +2,9 @@
 
 Exposures of one field are simulated and combined with both catalogs; the figures are of the stars that no
 other source is near. One in fifty cosmic-ray hits is left in the pixels without a flag, as the simulation
-does by default, or none with ``--all-flagged``. Purity is that of the sources with a concentration index as
-a star's.
+does by default, or none with ``--all-flagged``. Purity is that of all sources, and of those without flags.
+Simulated stars are sharper than those in the sky, so the limits of the concentration index, which are
+published for the latter, are set about the index of the simulated stars, as wide as the published ones.
 """
 
 from __future__ import annotations
@@ -25,16 +26,23 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from numpy.typing import NDArray
 
+    from multivisit.run.results import PlannedLayer
+
     Floats = NDArray[np.float64]
 
 DEFAULT_OUTPUT = Path(__file__).parent.parent / "docs" / "images"
-LAYERS = {"acs_wfc_f814w_all": "ACS/WFC F814W", "wfc3_ir_f160w_coarse-all": "WFC3/IR F160W coarse"}
+LAYERS = {
+    "acs_wfc_f814w_all": "ACS/WFC F814W",
+    "wfc3_uvis_f336w_all": "WFC3/UVIS F336W",
+    "wfc3_ir_f160w_coarse-all": "WFC3/IR F160W coarse",
+}
+_COLOURS = ("#1f5fa8", "#5b8c3a", "#b5482a")
 _BINS = (3.0, 5.0, 7.0, 10.0, 14.0, 20.0, 40.0, 80.0, 200.0, 1000.0)
 _ISOLATION = 1.0
 _RADIUS = 2.0
 _NEAR = 0.3
-_INDEX_WIDTH = 0.06
 _BAD = 2 | 4 | 64 | 128
+_FLAGS_OF_FALSE = 2 | 4 | 16 | 32 | 64 | 128
 
 
 class Comparison(NamedTuple):
@@ -58,25 +66,26 @@ class Comparison(NamedTuple):
     pull: Floats
     """Difference of the fluxes over the error."""
 
-    catalog_magnitude: Floats
-    """Magnitudes of the sources in the catalog that have no such flag and a star's concentration index."""
+    is_kept: NDArray[np.bool_]
+    """Whether it has no flag of what is no star or galaxy, either."""
 
     catalog_significance: Floats
-    """Flux over error of these."""
+    """Flux over error of the sources in the catalog."""
+
+    catalog_kept: NDArray[np.bool_]
+    """Whether they have no such flag."""
 
     is_true: NDArray[np.bool_]
     """Whether a simulated source is there."""
 
 
-def compare(folder: Path, name: str, truth: Table) -> Comparison:
-    """Match a catalog with the truth."""
+def compare(folder: Path, name: str, truth: Table, item: PlannedLayer) -> Comparison:
+    """Make the catalogs of a layer with the limits of its stars, and match them with the truth."""
     from astropy.io import fits
     from astropy.table import Table
     from astropy.wcs import WCS
     from scipy.spatial import KDTree
 
-    path = next(folder.glob(f"*_{name}_point-cat.ecsv"))
-    catalog = Table.read(path, format="ascii.ecsv")
     product = next(folder.glob(f"*_{name}_dr?.fits"))
     with fits.open(product) as file:
         weight, wcs, primary = file["WHT"].data, WCS(file["SCI"].header), file[0].header
@@ -90,23 +99,31 @@ def compare(folder: Path, name: str, truth: Table) -> Comparison:
     inside &= KDTree(everything).query(places, k=2)[0][:, 1] * scale > _ISOLATION
     flux_column = "flux_" + "_".join(name.split("_")[:3])
     true_flux, places = np.array(truth[flux_column])[stars][inside], places[inside]
+
+    def matched(catalog: Table) -> tuple[Floats, NDArray[np.intp], NDArray[np.bool_]]:
+        rows = np.column_stack([catalog["X-Center"], catalog["Y-Center"]])
+        distance, nearest = KDTree(rows).query(places)
+        clean = (np.array(catalog["Flags"])[nearest] & _BAD) == 0
+        snr = np.array(catalog["FluxAp2"] / catalog["FluxErrAp2"])[nearest]
+        return distance, nearest, (distance < _RADIUS) & clean & (snr > 100.0)
+
+    catalog = Table.read(remake(product, item, None), format="ascii.ecsv")
+    _, nearest, bright = matched(catalog)
+    index = float(np.median(np.array(catalog["CI"])[nearest[bright]]))
+    catalog = Table.read(remake(product, item, index), format="ascii.ecsv")
+    distance, nearest, bright = matched(catalog)
     rows = np.column_stack([catalog["X-Center"], catalog["Y-Center"]])
     flux, error = np.array(catalog["FluxAp2"]), np.array(catalog["FluxErrAp2"])
-    clean = (np.array(catalog["Flags"]) & _BAD) == 0
-    distance, nearest = KDTree(rows).query(places)
+    flags = np.array(catalog["Flags"])
+    clean = (flags & _BAD) == 0
+    kept = (flags & _FLAGS_OF_FALSE) == 0
     found = distance < _RADIUS
-    bright = found & clean[nearest] & (flux[nearest] > 100.0 * error[nearest])
-    index = np.array(catalog["CI"])
-    index_error = np.hypot(catalog["MagErrAp1"], catalog["MagErrAp2"])
-    star_index = np.median(index[nearest][bright])
-    stellar = clean & (np.abs(index - star_index) < np.maximum(_INDEX_WIDTH, 2.0 * index_error))
     true_flux = true_flux * np.median(flux[nearest][bright] / true_flux[bright])
     faint_error = np.median(error[clean & (flux < 10.0 * error)])
     expected_error = np.sqrt(faint_error**2 + true_flux / primary["TEXPTIME"])
     zero = float(catalog.meta["AB Zero Point"])
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = -2.5 * np.log10(flux[nearest] / true_flux)
-        magnitudes = zero - 2.5 * np.log10(flux)
     return Comparison(
         zero - 2.5 * np.log10(true_flux),
         true_flux / expected_error,
@@ -114,10 +131,28 @@ def compare(folder: Path, name: str, truth: Table) -> Comparison:
         found & clean[nearest],
         difference,
         (flux[nearest] - true_flux) / error[nearest],
-        magnitudes[stellar],
-        (flux / error)[stellar],
-        (KDTree(everything).query(rows)[0] * scale < _NEAR)[stellar],
+        found & kept[nearest],
+        flux / error,
+        kept,
+        KDTree(everything).query(rows)[0] * scale < _NEAR,
     )
+
+
+def remake(product: Path, item: PlannedLayer, index: float | None) -> Path:
+    """Make a layer's catalog of point sources; limits about a concentration index, or the published ones."""
+    from multivisit.catalogs.making import make_catalogs
+
+    quality, grid = item.parameter_set.quality_control, item.grid
+    assert grid is not None
+    if index is not None:
+        limits = quality.ci_filter.aperture
+        half = 0.5 * (limits.ci_upper_limit - limits.ci_lower_limit)
+        limits = limits.replace(ci_lower_limit=index - half, ci_upper_limit=index + half)
+        quality = quality.replace(ci_filter=quality.ci_filter.replace(aperture=limits))
+    made = make_catalogs(
+        product, item.layer, grid, item.parameter_set.catalog_generation, quality, mode="aperture", threads=2
+    )
+    return made[0].path
 
 
 def binned(comparison: Comparison) -> list[dict[str, float]]:
@@ -129,6 +164,7 @@ def binned(comparison: Comparison) -> list[dict[str, float]]:
         listed = (comparison.catalog_significance >= low) & (comparison.catalog_significance < high)
         if good.sum() < 10:
             continue
+        kept = listed & comparison.catalog_kept
         low_pull, high_pull = np.percentile(comparison.pull[good], [15.87, 84.13])
         found.append(
             {
@@ -137,7 +173,9 @@ def binned(comparison: Comparison) -> list[dict[str, float]]:
                 "stars": int(these.sum()),
                 "magnitude": float(np.median(comparison.magnitude[these])),
                 "completeness": float(comparison.found[these].mean()),
-                "purity": float(comparison.is_true[listed].mean()) if listed.any() else float("nan"),
+                "kept": float(comparison.is_kept[these].mean()),
+                "purity": float(comparison.is_true[kept].mean()) if kept.any() else float("nan"),
+                "purity_of_all": float(comparison.is_true[listed].mean()) if listed.any() else float("nan"),
                 "bias": float(np.median(comparison.difference[good])),
                 "scatter": float(np.std(comparison.difference[good])),
                 "pull": float(np.median(comparison.pull[good])),
@@ -155,12 +193,14 @@ def draw(results: dict[str, list[dict[str, float]]], comparisons: dict[str, Comp
     from matplotlib import pyplot as plt
 
     figure, panels = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
-    colours = {"acs_wfc_f814w_all": "#1f5fa8", "wfc3_ir_f160w_coarse-all": "#b5482a"}
+    colours = dict(zip(LAYERS, _COLOURS, strict=True))
     for name, bins in results.items():
         magnitude = [item["magnitude"] for item in bins]
         style = {"color": colours[name], "label": LAYERS[name]}
         panels[0, 0].plot(magnitude, [item["completeness"] for item in bins], "o-", **style)
-        panels[0, 0].plot(magnitude, [item["purity"] for item in bins], "s:", color=colours[name], mfc="none")
+        for key, line in (("purity", "s:"), ("purity_of_all", "x:")):
+            values = [item[key] for item in bins]
+            panels[0, 0].plot(magnitude, values, line, color=colours[name], mfc="none", lw=1, ms=5)
         good = comparisons[name].is_clean & (np.abs(comparisons[name].difference) < 0.4)
         panels[0, 1].plot(
             comparisons[name].magnitude[good],
@@ -172,13 +212,15 @@ def draw(results: dict[str, list[dict[str, float]]], comparisons: dict[str, Comp
         )
         panels[0, 1].plot(magnitude, [item["bias"] for item in bins], "o-", color=colours[name])
         panels[1, 0].plot(magnitude, [item["width"] for item in bins], "o-", **style)
-        pulls = comparisons[name].pull[good & (comparisons[name].significance < 200)]
+        pulls = comparisons[name].pull[good]
         panels[1, 1].hist(pulls, np.linspace(-5, 5, 41), density=True, histtype="step", lw=1.6, **style)
         ten = np.interp(10.0, [item["low"] for item in bins], magnitude)
         for panel in (panels[0, 0], panels[0, 1], panels[1, 0]):
             panel.axvline(ten, color=colours[name], lw=0.6, ls="--")
     panels[0, 0].axhline(0.95, color="0.6", lw=0.8)
-    panels[0, 0].set(ylim=(0, 1.05), ylabel="completeness (filled), purity (open)")
+    panels[0, 0].set(
+        ylim=(0, 1.05), ylabel="completeness (dots), purity of all (x)\nand without flags (squares)"
+    )
     panels[0, 1].set(ylim=(-0.3, 0.3), ylabel="magnitude found - true")
     panels[1, 0].axhspan(0.8, 1.2, color="0.9")
     panels[1, 0].set(ylim=(0, 2), ylabel="width of the pulls")
@@ -189,6 +231,15 @@ def draw(results: dict[str, list[dict[str, float]]], comparisons: dict[str, Comp
         panel.set_xlabel("AB magnitude in the outer aperture")
     panels[1, 1].legend(fontsize=8, frameon=False)
     figure.savefig(path, dpi=80)
+
+
+def plan(exposures: Sequence[Path], folder: Path) -> dict[str, PlannedLayer]:
+    """Plan the layers of exposures, by the ends of their names."""
+    from multivisit.run.options import RunOptions
+    from multivisit.run.sequencer import plan_run
+
+    planned = plan_run(RunOptions(inputs=tuple(sorted(exposures)), output_folder=folder)).layers
+    return {name: item for item in planned for name in LAYERS if item.layer.product_basename.endswith(name)}
 
 
 def simulate_and_combine(folder: Path, *, all_flagged: bool) -> None:
@@ -202,7 +253,7 @@ def simulate_and_combine(folder: Path, *, all_flagged: bool) -> None:
     if all_flagged:
         field = dataclasses.replace(field, noise=dataclasses.replace(field.noise, unflagged_cosmic_rays=0.0))
     made = simulate_field(field, folder)
-    run(RunOptions(inputs=made.files, output_folder=folder, previews=False))
+    run(RunOptions(inputs=made.files, output_folder=folder, previews=False, phot_mode="none"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -211,10 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT)
+    parser.add_argument("--work", type=Path, help="folder that holds the mosaics already")
     parser.add_argument(
-        "--work", type=Path, help="folder that holds the exposures' truth and the mosaics already"
+        "--exposures", type=Path, help="folder of exposures and truth, where it is another one"
     )
-    parser.add_argument("--truth", type=Path, help="truth catalog, where it is not in the work folder")
     parser.add_argument("--all-flagged", action="store_true", help="flag all cosmic rays")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -222,8 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = options.work or Path(temporary)
         if options.work is None:
             simulate_and_combine(folder, all_flagged=options.all_flagged)
-        truth = Table.read(options.truth or folder / "truth_catalog.ecsv", format="ascii.ecsv")
-        comparisons = {name: compare(folder, name, truth) for name in LAYERS}
+        exposures = options.exposures or folder
+        truth = Table.read(exposures / "truth_catalog.ecsv", format="ascii.ecsv")
+        planned = plan([*exposures.glob("*_flc.fits"), *exposures.glob("*_flt.fits")], folder)
+        comparisons = {name: compare(folder, name, truth, planned[name]) for name in LAYERS}
     results: dict[str, Any] = {name: binned(comparison) for name, comparison in comparisons.items()}
     print(json.dumps(results, indent=1))
     draw(results, comparisons, options.output / "catalogs_against_truth.png")

@@ -68,7 +68,8 @@ def test_products_go_into_any_folder_asked_for(poller, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"skip_gaia_alignment": False}, "skip_gaia_alignment"),
+        ({"reference_catalog": "gaia.csv"}, "skip_gaia_alignment=False"),
+        ({"skip_gaia_alignment": False, "reference_catalog": "nowhere.csv"}, "nowhere.csv"),
         ({"input_custom_pars_file": "nowhere.json"}, "nowhere.json"),
         ({"input_custom_pars_file": "a.json", "output_custom_pars_file": "./a.json"}, "a.json is both"),
         ({"phot_mode": "everything"}, "phot_mode"),

@@ -142,7 +142,8 @@ def test_no_exposures_is_an_error_told(source, word, capsys, tmp_path):
     assert word in capsys.readouterr().out
 
 
-def test_alignment_is_refused_as_in_the_sequencer(tiny_exposures, tmp_path, capsys):
+def test_alignment_without_a_network_is_an_error_told(tiny_exposures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("ASTROMETRIC_CATALOG_URL", "http://127.0.0.1:1/webservices")
     assert make_custom_mosaic.perform([str(tiny_exposures[0])], output_folder=tmp_path) == 1
     assert "skip_gaia_alignment" in capsys.readouterr().out
     assert make_custom_mosaic.perform([str(tiny_exposures[0])], "loud", output_folder=tmp_path) == 1

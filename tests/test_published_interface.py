@@ -196,9 +196,12 @@ def test_phot_mode_chooses_the_catalogs(desk, mode, made):
     assert found == made
 
 
-def test_alignment_to_gaia_is_refused_in_words_and_nothing_is_made(desk, capsys):
+def test_alignment_to_gaia_without_a_network_is_an_error_told_and_nothing_is_made(desk, capsys, monkeypatch):
+    monkeypatch.setenv("ASTROMETRIC_CATALOG_URL", "http://127.0.0.1:1/webservices")
     assert hapmultisequencer.run_mvm_processing("mvm.out", skip_gaia_alignment=False) == 1
-    assert "skip_gaia_alignment" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "GAIAeDR3 cannot be fetched" in text
+    assert "skip_gaia_alignment=True" in text
     assert not list(desk.glob("hst_*"))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import shapely
 from astropy.io import fits
+from astropy.table import Column as TableColumn
 from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.ndimage import distance_transform_edt
@@ -23,6 +24,7 @@ from multivisit.catalogs.coverage import (
 )
 from multivisit.catalogs.flags import FlagContext, SourceFlag, flag_sources, swarm_members
 from multivisit.catalogs.making import make_catalogs
+from multivisit.catalogs.tables import write_catalog
 from multivisit.errors import ProductError
 from multivisit.exposures.model import read_exposure
 
@@ -74,6 +76,33 @@ def test_columns_and_units_are_the_published_ones(stars):
     assert str(segment["Theta"].unit) == "rad"
     assert point.meta["Aper2 (arcsec)"] == 0.15
     assert point.meta["Number of sources"] == len(point)
+
+
+def test_catalogs_are_the_tables_that_astropy_would_write(tmp_path):
+    random = np.random.default_rng(2)
+    values = {c.name: random.normal(size=4).round(c.decimals) for c in SEGMENT_COLUMNS}
+    values |= {"ID": np.arange(4), "Flags": np.arange(4), "MagAp2": np.array([np.nan, 1.0, np.inf, 2.0])}
+    meta = {"text": 'a "b": c # d', "number": "99001", "small": 1e-5, "none": np.nan, "list": ["- a", 2, 0.5]}
+    written = Table.read(write_catalog(tmp_path / "a.ecsv", SEGMENT_COLUMNS, values, meta))
+    values["MagAp2"] = np.array([-9999.0, 1.0, -9999.0, 2.0])
+    table = Table(
+        [
+            TableColumn(
+                values[c.name], c.name, unit=c.unit or None, format=c.format, description=c.description
+            )
+            for c in SEGMENT_COLUMNS
+        ],
+        meta={**meta, "Number of sources": 4},
+    )
+    table.write(tmp_path / "b.ecsv")
+    expected = Table.read(tmp_path / "b.ecsv")
+    assert written.colnames == expected.colnames
+    for name in expected.colnames:
+        np.testing.assert_array_equal(written[name], expected[name])
+        for what in ("unit", "format", "description", "dtype"):
+            assert getattr(written[name], what) == getattr(expected[name], what)
+    assert list(written.meta) == list(expected.meta)
+    assert str(dict(written.meta)) == str(dict(expected.meta))
 
 
 def test_bands_threads_and_memory_do_not_matter(coarse, monkeypatch):
@@ -186,25 +215,28 @@ def test_flags_say_what_is_wrong(stars):
     exposures = [member.exposure for member in item.layer.members]
     middle = exposure_coverage(exposures, item.grid)
     centre = shapely.intersection_all(list(middle.exposures)).centroid
-    # A star; a faint one; a sharp one; a wide one; one with a hole; one by a full pixel; one far outside.
-    x = np.full(7, centre.x) + np.array([0.0, 300.0, -300.0, 0.0, 0.0, 30.0, 1e5])
-    y = np.full(7, centre.y) + np.array([0.0, 0.0, 0.0, 40.0, -40.0, 30.0, 0.0])
-    index = np.array([1.05, 1.05, 0.3, 2.0, 1.05, 1.05, 1.05])
-    flux_2 = np.array([10.0, 0.5, 10.0, 10.0, 10.0, 10.0, 10.0])
-    small = np.full(7, 0.2)
+    # A star; a faint one; a sharp one; a wide one; one with a hole; one by a full pixel; one far outside;
+    # one that has a star's index but is narrow.
+    x = np.full(8, centre.x) + np.array([0.0, 300.0, -300.0, 0.0, 0.0, 30.0, 1e5, 60.0])
+    y = np.full(8, centre.y) + np.array([0.0, 0.0, 0.0, 40.0, -40.0, 30.0, 0.0, 0.0])
+    index = np.array([1.05, 1.05, 0.3, 2.0, 1.05, 1.05, 1.05, 1.05])
+    flux_2 = np.array([10.0, 0.5, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0])
+    small = np.full(8, 0.2)
     photometry = AperturePhotometry(
         flux_2 * 10.0 ** (-0.4 * index),
         0.2 * small,
         flux_2,
         small,
         0.0 * x,
+        0.0 * x,
         small,
-        np.ones(7),
-        np.ones(7),
-        np.array([0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0]),
+        np.ones(8),
+        np.ones(8),
+        np.array([0.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0]),
+        np.array([0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4, 0.2]),
     )
     saturated = SaturatedPixels(np.array([[x[5], y[5]], [x[5] + 1, y[5]]]), np.array([0, 0], np.int32))
-    context = FlagContext(middle, saturated, "wfc", 3.75, 0.04, 2000.0, 0.05)
+    context = FlagContext(middle, saturated, "wfc", 3.75, 0.04, 2000.0, 0.05, 0.25)
     limits = quality.ci_filter.aperture
     flags = flag_sources(x, y, photometry, index, limits, quality.swarm_filter, context)
     assert flags[0] == 0
@@ -214,12 +246,13 @@ def test_flags_say_what_is_wrong(stars):
     assert flags[4] == SourceFlag.BAD_PIXELS
     assert flags[5] == SourceFlag.SATURATED_PIXELS
     assert flags[6] == SourceFlag.EDGE
+    assert flags[7] == SourceFlag.HOT_PIXEL
 
 
 def test_swarms_about_a_bright_star_are_flagged_and_its_equals_are_not(stars):
     swarm = next(iter(stars.plan.values())).parameter_set.quality_control.swarm_filter
     context = FlagContext(ExposureCoverage(()), SaturatedPixels(np.empty((0, 2)), np.empty(0, np.int32)),
-                          "wfc", 3.75, 0.05, 1000.0, 0.05)  # fmt: skip
+                          "wfc", 3.75, 0.05, 1000.0, 0.05, 0.25)  # fmt: skip
     # A star of 4e6 electrons a pixel; faint ones at 12 and 300 pixels; a bright one at 12 pixels.
     x = np.array([500.0, 512.0, 800.0, 500.0])
     y = np.array([500.0, 500.0, 500.0, 512.0])

@@ -179,14 +179,78 @@ def test_the_annulus_leaves_stars_out_and_the_aperture_counts_holes():
     weight = np.full((61, 61), 3.0, dtype=np.float32)
     image[30, 42] = 1000.0
     weight[30, 31] = 0.0
-    out = np.empty((1, 7))
-    _pixels.measure_surroundings(image, weight, np.array([[30.0, 30.0]]), 4.0, 8.0, 14.0, 3.0, 20, out)
+    out = np.empty((1, 14))
+    _pixels.measure_surroundings(
+        image, weight, np.array([[30.0, 30.0]]), 2.0, 4.0, 8.0, 14.0, 3.0, 20, 1.0, out
+    )
     y, x = np.mgrid[0:61, 0:61] - 30
     ring = (x**2 + y**2 >= 64) & (x**2 + y**2 <= 196)
     kept = stats.sigmaclip(image[ring].astype(float), 3.0, 3.0).clipped
     assert_allclose(out[0, :4], [kept.mean(), np.median(kept), kept.std(), kept.size], rtol=1e-5)
     inside = x**2 + y**2 <= 16
-    assert_allclose(out[0, 4:], [weight[inside].mean(), 0.0, 1.0], rtol=1e-6)
+    assert_allclose(out[0, 4:7], [weight[inside].mean(), 0.0, 1.0], rtol=1e-6)
+
+
+def test_the_sums_of_an_aperture_know_the_light_and_the_weight_of_each_pixel():
+    y, x = np.mgrid[0:61, 0:61] - 30.0
+    # Its Laplacian is 0.3 everywhere, and the median of the annulus is that of its values there.
+    image = (0.05 * x**2 + 0.1 * y**2).astype(np.float32)
+    weight = np.full((61, 61), 4.0, dtype=np.float32)
+    weight[30, 30] = 1.0
+    weight[28, 31] = 3.0
+    out = np.empty((1, 14))
+    _pixels.measure_surroundings(
+        image, weight, np.array([[30.0, 30.0]]), 1.5, 6.0, 8.0, 14.0, 99.0, 1, 1.0, out
+    )
+    sky = out[0, 1]
+    for radius, sums in ((1.5, out[0, 8:11]), (6.0, out[0, 11:14])):
+        part = np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0)
+        assert_allclose(sums[0], (part / weight).sum(), rtol=1e-5)
+        assert_allclose(sums[1], (part * (image - sky) / weight).sum(), rtol=1e-4)
+        missing = 0.3 * (part[30, 30] * 0.75 + part[28, 31] * 0.25)
+        assert_allclose(sums[2], missing, rtol=1e-4)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6, 1.5])
+def test_the_least_variance_is_that_across_a_track(angle):
+    y, x = np.mgrid[0:61, 0:61] - 30.0
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    image = (50.0 * np.exp(-0.5 * ((along / 3.0) ** 2 + (across / 1.2) ** 2))).astype(np.float32)
+    out = np.empty((1, 14))
+    weight, place = np.ones((61, 61), np.float32), np.array([[30.0, 30.0]])
+    _pixels.measure_surroundings(image, weight, place, 2.0, 4.0, 15.0, 25.0, 3.0, 20, 1.5, out)
+    # The window's variance and the track's make that of their product.
+    assert_allclose(out[0, 7], 1.0 / (1.0 / 1.2**2 + 1.0 / 1.5**2), rtol=1e-3)
+
+
+def test_rows_are_read_from_files_as_they_stand_there(tmp_path):
+    pixels = np.random.default_rng(7).normal(size=(9, 13)).astype(">f4")
+    path = tmp_path / "pixels"
+    path.write_bytes(b"header" + pixels.tobytes())
+    with path.open("rb") as file:
+        out = np.empty((3, 5), np.float32)
+        assert _pixels.read_rows(file.fileno(), 6 + 4 * (2 * 13 + 4), 2 * 4 * 13, out)
+        assert_array_equal(out, pixels[2:8:2, 4:9])
+        assert not _pixels.read_rows(file.fileno(), 6 + 4 * 13 * 8, 4 * 13, out)
+    with pytest.raises(OSError, match="descriptor"):
+        _pixels.read_rows(-1, 0, 4, out)
+
+
+def test_flagged_pixels_are_those_with_a_bit():
+    flags = np.random.default_rng(8).integers(0, 1 << 14, (40, 700)).astype(np.int16)
+    flags[5:20] &= ~260
+    found = np.frombuffer(_pixels.find_flagged(flags, 260, 100), np.int32).reshape(-1, 2)
+    assert_array_equal(found - [100, 0], np.argwhere(flags & 260))
+
+
+def test_numbers_are_written_as_python_writes_them():
+    random = np.random.default_rng(9)
+    values = np.concatenate(
+        [random.normal(size=50) * 10.0 ** random.integers(-9, 18, 50), [0.0, -0.0, 9.9996, -9999.0, 1e300]]
+    )
+    decimals = np.array([0, 3, 7], np.int32)
+    lines = _pixels.format_rows(np.tile(values, (3, 1)), decimals).decode().splitlines()
+    assert lines == ["%.0f %.3f %.7f" % (value, value, value) for value in values]  # noqa: UP031
 
 
 @pytest.mark.parametrize(

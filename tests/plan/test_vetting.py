@@ -96,7 +96,7 @@ def test_unusable_exposures_are_refused_with_keyword_and_value(
     assert vetting.accepted == ()
     assert len(vetting.frame) == 1
     assert not vetting.only_small_detectors
-    assert vetting.no_viable_reason == "none of the 1 exposures may be combined"
+    assert vetting.no_viable_reason == "the only exposure may not be combined"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,8 @@ def test_data_quality_that_cannot_be_read_is_refused(hubble_file: MakeFile) -> N
     record = only_record(vet_exposures([path]))
     assert (record.accepted, record.is_broken) == (False, True)
     assert record.reason == (
-        f"unusable data quality: {path}[DQ,1]: shape is (3, 3), expected (64, 64) (rows, columns) as in SCI"
+        f"unusable data quality: {path}[DQ,1]: shape is (3, 3), expected (64, 64) (rows, columns) as in SCI; "
+        "get the file anew"
     )
 
 
@@ -366,7 +367,7 @@ def test_an_exposure_off_the_wanted_sky_cells_is_refused(hubble_file: MakeFile) 
 def test_an_exposure_that_does_not_overlap_its_sky_cell_is_refused(hubble_file: MakeFile) -> None:
     row = PollerRow(str(hubble_file()), sky_cell_id="skycell-p1889x01y01")
     vetting = vet_exposures([row])
-    assert only_record(vetting).reason == "does not overlap the sky cell"
+    assert only_record(vetting).reason == "does not overlap the sky cell; mvm cells tells which it does"
     assert vetting.frame == ()
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 from multivisit.errors import ProductError
 from multivisit.products import stretch
@@ -171,6 +172,18 @@ def test_small_holes_are_filled_from_around_them_and_large_ones_stay() -> None:
     np.testing.assert_array_equal(filled[untouched], image[untouched])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (30, 1), (200, 301)])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.35, 1.0])
+def test_holes_of_all_shapes_are_told_from_large_places(shape: tuple[int, int], share: float) -> None:
+    image = np.where(np.random.default_rng(3).random(shape) < share, np.nan, 1.0).astype(np.float32)
+    holes, number = ndimage.label(np.isnan(image), structure=np.ones((3, 3)))
+    sizes = np.bincount(holes.ravel(), minlength=number + 1)
+    small = np.isnan(image) & (sizes[holes] <= 64)
+    # A hole that is the whole image has nothing around it.
+    expected = np.isnan(image) & (~small | np.isnan(image).all())
+    np.testing.assert_array_equal(np.isnan(fill_small_holes(image)), expected)
+
+
 def test_the_stretch_shows_noise_dark_faint_sources_grey_and_bright_ones_white() -> None:
     image = sky((700, 700))
     image[100:108, 100:108] = 500.0
@@ -228,7 +241,7 @@ def test_the_file_is_a_png_or_not_there(tmp_path: Path) -> None:
     path = write_preview(tmp_path / "a.png", sky((60, 70)), grid_of((60, 70)), title="A title " * 100)
     with Image.open(path) as picture:
         assert picture.format == "PNG"
-        assert picture.mode == "RGB"
+        assert picture.mode == "P"
     with pytest.raises(ProductError, match=r"b\.png"):
         write_preview(tmp_path / "missing" / "b.png", sky((60, 70)), grid_of((60, 70)))
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

@@ -17,7 +17,7 @@ from multivisit.align.matching import MatchedFit, MatchSettings, match_and_fit, 
 from multivisit.align.records import Alignment, AlignmentRecord
 from multivisit.align.relative import Component, align_to_each_other
 from multivisit.align.sources import find_chip_sources
-from multivisit.errors import ExposureError
+from multivisit.errors import MultivisitError
 from multivisit.sky.plane import unit_vectors
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _find(item: ExposureToAlign) -> _Sources:
             ra.append(np.asarray(sky[0], dtype=np.float64))
             dec.append(np.asarray(sky[1], dtype=np.float64))
             flux.append(sources.flux)
-    except ExposureError as error:
+    except MultivisitError as error:
         nothing = np.empty(0)
         return _Sources(item, nothing, nothing, nothing, str(error))
     together = [np.concatenate(each) for each in (ra, dec, flux)]
@@ -329,9 +329,10 @@ class _Field:
         sources = self.found[number]
         parameters = sources.item.parameters
         kept: _Solution | None = None
-        reason = "no reference catalog is asked for"
+        wanted = self._wanted(parameters)
+        reason = "no fit is asked for" if wanted else "no reference catalog is asked for"
         reasons: list[str] = []
-        for reference in self._wanted(parameters):
+        for reference in wanted:
             for method in parameters.run_align.mosaic_fit_list:
                 if method == _RELATIVE:
                     continue

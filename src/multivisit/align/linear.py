@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["GEOMETRIES", "LinearFit", "Transform", "fit_linear", "geometry_for"]
+__all__ = ["GEOMETRIES", "LinearFit", "Transform", "fit_best", "fit_linear", "geometry_for"]
 
 GEOMETRIES = ("shift", "rshift", "rscale", "general")
 """Kinds of transformation, the simplest first: a shift; with a rotation; with a scale; any linear one."""
 
 _CLIP = 3.0
 _ITERATIONS = 10
+_FEWEST_TURNED = 5
+_SURE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,52 @@ def fit_linear(first: Floats, second: Floats, geometry: str) -> LinearFit:
     residual = (second - transform(first))[used]
     rms = np.sqrt(np.mean(residual**2, axis=0))
     return LinearFit(transform, geometry, used, (float(rms[0]), float(rms[1])))
+
+
+def fit_best(first: Floats, second: Floats, wanted: str, fewest: Mapping[str, int]) -> LinearFit:
+    """Fit the transformation that a number of pairs allows, and a rotation where few of them insist on it.
+
+    With fewer pairs than any kind but the shift needs, a rotation is fitted besides the shift where the
+    residuals would otherwise be larger than chance explains (F test, one in a thousand).
+
+    Parameters
+    ----------
+    first, second : ndarray of float64
+        Positions, shape (n, 2) with n at least 1.
+    wanted : str
+        The kind of transformation that is wanted.
+    fewest : mapping of str to int
+        The fewest pairs that each kind needs.
+
+    Returns
+    -------
+    LinearFit
+        The fit.
+    """
+    geometry = geometry_for(wanted, len(first), fewest)
+    fit = fit_linear(first, second, geometry)
+    allowed = geometry_for(wanted, fit.n, fewest)
+    if allowed != geometry:
+        # Clipping has left too few pairs for it.
+        fit = fit_linear(first, second, allowed)
+    if fit.geometry != "shift" or wanted == "shift" or len(first) < _FEWEST_TURNED:
+        return fit
+    turned = fit_linear(first, second, "rshift")
+    if turned.n < fit.n or turned.n < _FEWEST_TURNED:
+        return fit
+    residual = float(np.sum((second - fit.transform(first))[turned.used] ** 2))
+    return turned if _rotation_is_sure(residual, turned) else fit
+
+
+def _rotation_is_sure(sum_of_squares: float, turned: LinearFit) -> bool:
+    """Compare the residuals of a shift with those that a rotation leaves."""
+    from scipy.special import fdtrc
+
+    left = turned.n * turned.rms_distance**2
+    freedom = 2 * turned.n - 3
+    if left <= 0.0:
+        return sum_of_squares > 0.0
+    return bool(fdtrc(1.0, freedom, (sum_of_squares - left) / (left / freedom)) < _SURE)
 
 
 def _least_squares(first: Floats, second: Floats, geometry: str) -> Transform:

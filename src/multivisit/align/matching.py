@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.align.linear import LinearFit, Transform, fit_linear, geometry_for
+from multivisit.align.linear import LinearFit, Transform, fit_best
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,10 @@ _WIDENINGS = (1.0, 2.0, 4.0)
 _MOST_PAIRS = 4_000_000
 _ROUNDS = 8
 _DISPLACEMENTS = 16
+_RING = (4.0, 12.0)
+"""Multiples of the tolerance: pairs at these distances tell how many there are by chance."""
+
+_CROWDED = 3.0
 
 
 @dataclass(frozen=True)
@@ -112,14 +116,9 @@ def match_and_fit(first: Floats, second: Floats, settings: MatchSettings) -> Mat
         if radius == settings.tolerance and np.array_equal(i, pairs[0]) and np.array_equal(j, pairs[1]):
             break
         pairs, radius = (i, j), max(settings.tolerance, 0.5 * radius)
-        fit = fit_linear(first[i], second[j], geometry_for(settings.geometry, len(i), settings.fewest))
+        fit = fit_best(first[i], second[j], settings.geometry, settings.fewest)
         transform = fit.transform
     i, j = pairs[0][fit.used], pairs[1][fit.used]
-    # Clipping may leave too few pairs for the kind of transformation.
-    geometry = geometry_for(settings.geometry, len(i), settings.fewest)
-    if geometry != fit.geometry:
-        fit = fit_linear(first[i], second[j], geometry)
-        i, j = i[fit.used], j[fit.used]
     chance, alarm = _chance(fit.transform(first), second, tree, len(i), settings)
     return MatchedFit(i, j, fit, chance, alarm)
 
@@ -212,17 +211,27 @@ def _nearest_pairs(
 def _chance(
     first: Floats, second: Floats, tree: KDTree, n: int, settings: MatchSettings
 ) -> tuple[float, float]:
-    """Count pairs at wrong shifts nearby, and tell how many shifts would have as many as the right one."""
+    """Tell how many pairs wrong shifts have, and how many of all shifts have as many as the right one."""
+    from scipy.spatial import KDTree
     from scipy.special import pdtrc
 
     radius = settings.tolerance
+    counts = np.asarray(KDTree(first).count_neighbors(tree, radius * np.array(_RING)))
+    # One more pair in all of the ring: none at all does not mean that none is possible.
+    chance = (float(counts[1] - counts[0]) + 1.0) / (_RING[1] ** 2 - _RING[0] ** 2)
+    if chance > _CROWDED:
+        # Sources have several neighbours then, of which one makes a pair at most.
+        chance = _pairs_elsewhere(first, second, tree, radius)
+    trials = max(1.0, (settings.search / radius) ** 2) if settings.use_histogram else 1.0
+    return chance, float(trials * pdtrc(n - 1, chance))
+
+
+def _pairs_elsewhere(first: Floats, second: Floats, tree: KDTree, radius: float) -> float:
+    """Give the mean number of pairs at wrong shifts nearby."""
     counts = []
     for number in range(_DISPLACEMENTS):
         angle = 2.0 * math.pi * number / _DISPLACEMENTS
         distance = radius * (4.0 + 4.0 * (number % 2))
         moved = first + distance * np.array([math.cos(angle), math.sin(angle)])
         counts.append(len(_nearest_pairs(moved, second, tree, radius)[0]))
-    # One more pair over all displacements: none at all does not mean that none is possible.
-    chance = (sum(counts) + 1.0) / _DISPLACEMENTS
-    trials = max(1.0, (settings.search / radius) ** 2) if settings.use_histogram else 1.0
-    return chance, float(trials * pdtrc(n - 1, chance))
+    return sum(counts) / _DISPLACEMENTS

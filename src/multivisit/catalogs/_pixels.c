@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
@@ -247,8 +248,9 @@ enum { BOX_MEAN, BOX_MEDIAN, BOX_DEVIATION, BOX_NOISE, BOX_FRACTION, BOX_FIELDS 
 static int box_statistics(const float *science, const float *weight, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t box,
                           ptrdiff_t n_y, ptrdiff_t n_x, ptrdiff_t step, double n_sigma, int iterations, double *out)
 {
-    float *values = malloc(2 * (size_t)(box * box) * sizeof *values), *weights = values + box * box;
-    int32_t *scratch = malloc((size_t)(box * box) * sizeof *scratch);
+    /* What is written behind the last value that counts needs room, too. */
+    float *values = malloc(2 * (size_t)(box * box + 1) * sizeof *values), *weights = values + box * box + 1;
+    int32_t *scratch = malloc((size_t)(box * box + 1) * sizeof *scratch);
     if (values == NULL || scratch == NULL) {
         free(values), free(scratch);
         return -1;
@@ -259,8 +261,8 @@ static int box_statistics(const float *science, const float *weight, ptrdiff_t r
         const ptrdiff_t x1 = x0 + box < columns ? x0 + box : columns;
         ptrdiff_t n = 0, possible = 0;
         for (ptrdiff_t y = y0; y < y1; y++)
-            /* Every second row starts one pixel later, so that all columns count. */
-            for (ptrdiff_t x = x0 + (step > 1 && y % 2); x < x1; x += step) {
+            /* Rows start at one column after another, so that all columns count. */
+            for (ptrdiff_t x = x0 + y % step; x < x1; x += step) {
                 const float v = science[y * columns + x], w = weight[y * columns + x];
                 values[n] = v, weights[n] = w;
                 n += w > 0.0f && isfinite(v);
@@ -701,6 +703,7 @@ enum {
     SKY_WEIGHT,
     SKY_LEAST_WEIGHT,
     SKY_HOLES,
+    SKY_WIDTH,
     SKY_SUMS,                            /* of the inner aperture, and then of the outer one: */
     SKY_FIELDS = SKY_SUMS + 2 * 3
 };
@@ -760,15 +763,43 @@ static void sum_aperture(const Image *image, double cx, double cy, double radius
         }
 }
 
-/* Clipped statistics of the annulus about each position, the weights within the outer aperture, and the sums above. */
+/* Variance of the light along its narrowest direction, under a Gaussian window; NaN where there is no light. */
+static double least_variance(const Image *image, double cx, double cy, double sigma, float sky)
+{
+    enum { MOST = 64 };
+    const double exponent = -0.5 / (sigma * sigma);
+    const ptrdiff_t half = (ptrdiff_t)ceil(4.0 * sigma) < MOST / 2 - 2 ? (ptrdiff_t)ceil(4.0 * sigma) : MOST / 2 - 2;
+    const ptrdiff_t column = (ptrdiff_t)lround(cx), row = (ptrdiff_t)lround(cy);
+    double across[MOST], sum = 0.0, xx = 0.0, yy = 0.0, xy = 0.0;
+    for (ptrdiff_t k = -half; k <= half; k++)
+        across[k + half] = exp(exponent * (column + k - cx) * (column + k - cx));
+    for (ptrdiff_t y = row - half; y <= row + half; y++) {
+        if (y < 0 || y >= image->rows)
+            continue;
+        const double down = exp(exponent * (y - cy) * (y - cy));
+        double line = 0.0, line_x = 0.0, line_xx = 0.0;
+        for (ptrdiff_t x = column - half; x <= column + half; x++) {
+            if (x < 0 || x >= image->columns || !(image->weight[y * image->columns + x] > 0.0f))
+                continue;
+            const double light = across[x - column + half] * (image->values[y * image->columns + x] - sky);
+            line += light, line_x += light * (x - cx), line_xx += light * (x - cx) * (x - cx);
+        }
+        sum += down * line, xx += down * line_xx;
+        yy += down * line * (y - cy) * (y - cy), xy += down * line_x * (y - cy);
+    }
+    return sum > 0.0 ? (0.5 * (xx + yy) - hypot(0.5 * (xx - yy), xy)) / sum : NAN;
+}
+
+/* Clipped statistics of the annulus about each position, the weights within the outer aperture, the least variance of
+ * the light, and the sums above. */
 static int measure_surroundings(const Image *image, const double *positions, ptrdiff_t n, const double radii[2],
-                                double inner, double outer, double n_sigma, int iterations, double *out)
+                                double inner, double outer, double n_sigma, int iterations, double sigma, double *out)
 {
     const double aperture = radii[1];
     const ptrdiff_t reach = (ptrdiff_t)ceil(outer > aperture ? outer : aperture) + 1;
     const size_t most = (size_t)((2 * reach + 1) * (2 * reach + 1));
-    float *buffer = malloc(most * sizeof *buffer);
-    int32_t *scratch = malloc(most * sizeof *scratch);
+    float *buffer = malloc((most + 1) * sizeof *buffer);
+    int32_t *scratch = malloc((most + 1) * sizeof *scratch);
     if (buffer == NULL || scratch == NULL) {
         free(buffer), free(scratch);
         return -1;
@@ -778,19 +809,36 @@ static int measure_surroundings(const Image *image, const double *positions, ptr
         double *o = out + i * SKY_FIELDS;
         double sum = 0.0, least = INFINITY;
         ptrdiff_t m = 0, inside = 0, holes = 0;
-        const ptrdiff_t column = (ptrdiff_t)lround(cx), row = (ptrdiff_t)lround(cy);
-        for (ptrdiff_t y = row - reach; y <= row + reach; y++)
-            for (ptrdiff_t x = column - reach; x <= column + reach; x++) {
-                const double distance = (x - cx) * (x - cx) + (y - cy) * (y - cy);
-                const int is_there = x >= 0 && x < image->columns && y >= 0 && y < image->rows;
-                const float w = is_there ? image->weight[y * image->columns + x] : 0.0f;
-                if (distance <= aperture * aperture) {
+        const ptrdiff_t row = (ptrdiff_t)lround(cy);
+        for (ptrdiff_t y = row - reach; y <= row + reach; y++) {
+            const int is_row = y >= 0 && y < image->rows;
+            const double offset = (y - cy) * (y - cy);
+            if (offset <= aperture * aperture) {
+                const double chord = sqrt(aperture * aperture - offset);
+                for (ptrdiff_t x = (ptrdiff_t)ceil(cx - chord); x <= (ptrdiff_t)floor(cx + chord); x++) {
+                    const float w = is_row && x >= 0 && x < image->columns ? image->weight[y * image->columns + x] : 0.0f;
                     inside++, holes += !(w > 0.0f);
                     sum += w, least = w < least ? w : least;
                 }
-                if (w > 0.0f && distance >= inner * inner && distance <= outer * outer)
-                    buffer[m++] = image->values[y * image->columns + x];
             }
+            if (!is_row || offset > outer * outer)
+                continue;
+            const double chord = sqrt(outer * outer - offset);
+            const double hole = offset < inner * inner ? sqrt(inner * inner - offset) : 0.0;
+            ptrdiff_t limits[4] = {(ptrdiff_t)ceil(cx - chord), (ptrdiff_t)floor(cx - hole),
+                                   (ptrdiff_t)ceil(cx + hole), (ptrdiff_t)floor(cx + chord)};
+            if (hole == 0.0)
+                limits[1] = (ptrdiff_t)ceil(cx) - 1, limits[2] = limits[1] + 1;
+            for (int side = 0; side < 4; side += 2) {
+                const ptrdiff_t x0 = limits[side] > 0 ? limits[side] : 0;
+                const ptrdiff_t x1 = limits[side + 1] < image->columns - 1 ? limits[side + 1] : image->columns - 1;
+                const float *values = image->values + y * image->columns, *weight = image->weight + y * image->columns;
+                for (ptrdiff_t x = x0; x <= x1; x++) {
+                    buffer[m] = values[x];
+                    m += weight[x] > 0.0f;
+                }
+            }
+        }
         o[SKY_WEIGHT] = inside ? sum / inside : 0.0;
         o[SKY_LEAST_WEIGHT] = inside ? least : 0.0;
         o[SKY_HOLES] = (double)holes;
@@ -798,6 +846,7 @@ static int measure_surroundings(const Image *image, const double *positions, ptr
         o[SKY_AREA] = (double)clip(buffer, scratch, m, n_sigma, iterations, &o[SKY_MEAN], &o[SKY_MEDIAN],
                                    &o[SKY_DEVIATION], &low, &high);
         const float sky = isfinite(o[SKY_MEDIAN]) ? (float)o[SKY_MEDIAN] : 0.0f;
+        o[SKY_WIDTH] = least_variance(image, cx, cy, sigma, sky);
         for (int k = 0; k < 2; k++)
             sum_aperture(image, cx, cy, radii[k], sky, o + SKY_SUMS + 3 * k);
     }
@@ -849,6 +898,59 @@ static void refine_positions(const float *values, ptrdiff_t rows, ptrdiff_t colu
         if (is_good)
             positions[2 * i] = x, positions[2 * i + 1] = y;
     }
+}
+
+/* ------------------------------------------------------------------ tables */
+
+enum { MOST_CHARACTERS = 330 }; /* of the greatest number with a few decimals */
+
+/* A number with so many decimals; returns the place behind it. */
+static char *format_number(double value, int decimals, char *at)
+{
+    static const double powers[] = {1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};
+    const double scaled = fabs(value) * powers[decimals];
+    if (!(scaled < 4e15))
+        return at + snprintf(at, MOST_CHARACTERS, "%.*f", decimals, value);
+    uint64_t whole = (uint64_t)scaled;
+    /* With what the product has lost to rounding; halves go to even numbers. */
+    const double rest = scaled - (double)whole + fma(fabs(value), powers[decimals], -scaled);
+    whole += rest > 0.5 || (rest == 0.5 && whole % 2);
+    if (signbit(value))
+        *at++ = '-';
+    char digits[24];
+    int n = 0;
+    do {
+        digits[n++] = (char)('0' + whole % 10);
+        whole /= 10;
+        if (n == decimals)
+            digits[n++] = '.';
+    } while (whole || n <= decimals + (decimals > 0));
+    while (n)
+        *at++ = digits[--n];
+    return at;
+}
+
+/* Rows of numbers (columns of `n` in `values`), separated by blanks; the length of the text, or -1. */
+static ptrdiff_t format_rows(const double *values, ptrdiff_t n_columns, ptrdiff_t n, const int32_t *decimals, char **text)
+{
+    size_t capacity = 4096, length = 0;
+    char *room = malloc(capacity);
+    for (ptrdiff_t row = 0; row < n && room != NULL; row++)
+        for (ptrdiff_t column = 0; column < n_columns; column++) {
+            if (capacity - length < MOST_CHARACTERS + 2) {
+                char *larger = realloc(room, capacity *= 2);
+                if (larger == NULL)
+                    free(room);
+                room = larger;
+                if (room == NULL)
+                    break;
+            }
+            char *end = format_number(values[column * n + row], decimals[column], room + length);
+            *end++ = column + 1 < n_columns ? ' ' : '\n';
+            length = (size_t)(end - room);
+        }
+    *text = room;
+    return room == NULL ? -1 : (ptrdiff_t)length;
 }
 
 /* ------------------------------------------------------------------ Python */
@@ -1207,20 +1309,21 @@ static PyObject *py_measure_segments(PyObject *Py_UNUSED(module), PyObject *argu
 }
 
 PyDoc_STRVAR(measure_surroundings_doc,
-             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations, out)"
-             "\n--\n\n"
-             "Fill `out` (13 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
-             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, and\n"
+             "measure_surroundings(values, weight, positions, radius_1, radius_2, inner, outer, n_sigma, iterations,\n"
+             "sigma, out)\n--\n\n"
+             "Fill `out` (14 columns, a row a position x, y) with the clipped mean, median, deviation and number of\n"
+             "pixels of the annulus, with the mean and least weight and the number of holes in the outer aperture, with\n"
+             "the variance of the light along its narrowest direction under a Gaussian window of width sigma, and\n"
              "for each aperture with the sums of 1 / weight, of light / weight, and of the curvature of the light times\n"
              "the part of the greatest weight that a pixel lacks.");
 
 static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     PyObject *values, *weight, *positions, *out;
-    double radii[2], inner, outer, n_sigma;
+    double radii[2], inner, outer, n_sigma, sigma;
     int iterations, status = -1;
-    if (!PyArg_ParseTuple(arguments, "OOOdddddiO:measure_surroundings", &values, &weight, &positions, &radii[0],
-                          &radii[1], &inner, &outer, &n_sigma, &iterations, &out))
+    if (!PyArg_ParseTuple(arguments, "OOOdddddidO:measure_surroundings", &values, &weight, &positions, &radii[0],
+                          &radii[1], &inner, &outer, &n_sigma, &iterations, &sigma, &out))
         return NULL;
     Buffers buffers = {.n = 0};
     Py_buffer *v = get_array(&buffers, values, "values", 'f', 2, 0);
@@ -1229,11 +1332,12 @@ static PyObject *py_measure_surroundings(PyObject *Py_UNUSED(module), PyObject *
     Py_buffer *o = p ? get_array(&buffers, out, "out", 'd', 2, 1) : NULL;
     if (o != NULL && check(same_shape(v, w) && p->shape[1] == 2 && o->shape[0] == p->shape[0]
                                && o->shape[1] == SKY_FIELDS && radii[0] >= 0.0 && radii[1] >= radii[0]
-                               && outer >= inner && inner >= 0.0,
+                               && outer >= inner && inner >= 0.0 && sigma > 0.0,
                            "the shapes do not go together, or the radii are impossible")) {
         const Image image = {v->buf, w->buf, v->shape[0], v->shape[1]};
         Py_BEGIN_ALLOW_THREADS
-        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, o->buf);
+        status = measure_surroundings(&image, p->buf, p->shape[0], radii, inner, outer, n_sigma, iterations, sigma,
+                                      o->buf);
         Py_END_ALLOW_THREADS
     }
     return end_call(&buffers, status, NULL);
@@ -1260,6 +1364,34 @@ static PyObject *py_refine_positions(PyObject *Py_UNUSED(module), PyObject *argu
     return end_call(&buffers, 0, NULL);
 }
 
+PyDoc_STRVAR(format_rows_doc, "format_rows(values, decimals)\n--\n\n"
+                              "The columns of a table, (columns, rows), as text: numbers with so many decimals (0 to 9),\n"
+                              "separated by blanks, and a line a row.");
+
+static PyObject *py_format_rows(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *values, *decimals, *result = NULL;
+    if (!PyArg_ParseTuple(arguments, "OO:format_rows", &values, &decimals))
+        return NULL;
+    Buffers buffers = {.n = 0};
+    Py_buffer *v = get_array(&buffers, values, "values", 'd', 2, 0);
+    Py_buffer *d = v ? get_array(&buffers, decimals, "decimals", 'i', 1, 0) : NULL;
+    int is_good = d != NULL && check(d->shape[0] == v->shape[0], "values and decimals are not of one shape");
+    for (ptrdiff_t i = 0; is_good && i < d->shape[0]; i++)
+        is_good = check(((int32_t *)d->buf)[i] >= 0 && ((int32_t *)d->buf)[i] <= 9, "expected 0 to 9 decimals");
+    if (is_good) {
+        char *text = NULL;
+        ptrdiff_t length = 0;
+        Py_BEGIN_ALLOW_THREADS
+        length = format_rows(v->buf, v->shape[0], v->shape[1], d->buf, &text);
+        Py_END_ALLOW_THREADS
+        if (length >= 0)
+            result = PyBytes_FromStringAndSize(text, length);
+        free(text);
+    }
+    return end_call(&buffers, result == NULL ? -1 : 0, result);
+}
+
 static PyMethodDef methods[] = {
     {"box_statistics", py_box_statistics, METH_VARARGS, box_statistics_doc},
     {"connect_runs", py_connect_runs, METH_VARARGS, connect_runs_doc},
@@ -1267,6 +1399,7 @@ static PyMethodDef methods[] = {
     {"filter_band", py_filter_band, METH_VARARGS, filter_band_doc},
     {"find_flagged", py_find_flagged, METH_VARARGS, find_flagged_doc},
     {"find_pixels", py_find_pixels, METH_VARARGS, find_pixels_doc},
+    {"format_rows", py_format_rows, METH_VARARGS, format_rows_doc},
     {"measure_segments", py_measure_segments, METH_VARARGS, measure_segments_doc},
     {"measure_surroundings", py_measure_surroundings, METH_VARARGS, measure_surroundings_doc},
     {"paint_runs", py_paint_runs, METH_VARARGS, paint_runs_doc},

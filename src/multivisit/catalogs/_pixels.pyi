@@ -47,6 +47,7 @@ def find_pixels(
     segment: float,
     peak: float,
 ) -> tuple[bytes, bytes]: ...
+def format_rows(values: NDArray[np.float64], decimals: NDArray[np.int32]) -> bytes: ...
 def measure_segments(
     values: NDArray[np.float32],
     weight: NDArray[np.float32],
@@ -63,6 +64,7 @@ def measure_surroundings(
     outer: float,
     n_sigma: float,
     iterations: int,
+    sigma: float,
     out: NDArray[np.float64],
 ) -> None: ...
 def paint_runs(

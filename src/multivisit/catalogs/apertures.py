@@ -25,12 +25,17 @@ __all__ = ["AperturePhotometry", "ApertureSettings", "aperture_settings", "measu
 
 _CLIP = 3.0
 _ITERATIONS = 20
-_FIELDS = 13
-_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _SUMS = range(8)
+_FIELDS = 14
+_MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _WIDTH, _SUMS = range(9)
 _INVERSE_WEIGHT, _LIGHT, _CURVATURE = range(3)
 
 _ANNULUS_OVER_APERTURE = 5.0 / 3.0
 """Least inner radius of the annulus over that of the outer aperture: the one published for CCDs."""
+
+_FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+_TOWARDS_STARS = 0.6
+"""Where between a pixel and a star the narrowest source lies: tracks from pixel to pixel have steps."""
 
 _OFFSETS = 1.1
 """Root mean square of a (1 - a) over its mean, for offsets a of two grids of pixels: (1/30)**0.5 / (1/6)."""
@@ -67,6 +72,16 @@ class ApertureSettings:
     drop: float
     """Side of the drops that they were shrunk to, in pixels of the mosaic."""
 
+    star_sigma: float
+    """Standard deviation of a star's image, pixels: the width of the window of `least_variance`."""
+
+    @property
+    def narrowest(self) -> float:
+        """Variance under the window that lies between that of a single pixel and that of a star, pixel2."""
+        pixel = (self.drop**2 + 1.0) / 12.0
+        between = pixel ** (1.0 - _TOWARDS_STARS) * (self.star_sigma**2 + pixel) ** _TOWARDS_STARS
+        return float(1.0 / (1.0 / between + 1.0 / self.star_sigma**2))
+
 
 @dataclass(frozen=True)
 class AperturePhotometry(Columns):
@@ -101,6 +116,9 @@ class AperturePhotometry(Columns):
 
     holes: Floats = field(repr=False)
     """Pixels without data in the outer aperture."""
+
+    least_variance: Floats = field(repr=False)
+    """Variance of the light along its narrowest direction under a Gaussian window, pixel2."""
 
 
 def aperture_settings(
@@ -137,6 +155,7 @@ def aperture_settings(
         mosaic.seconds_per_weight,
         1.0 / mosaic.scale_ratio,
         mosaic.pixfrac / mosaic.scale_ratio,
+        parameters.psf_fwhm / _FWHM_PER_SIGMA / scale,
     )
 
 
@@ -145,11 +164,11 @@ def measure_apertures(
 ) -> AperturePhotometry:
     """Measure sources in apertures.
 
-    The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time of
-    a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
+    The variance of a flux F is the sum over pixels of F_i / t_i (photons of the source, t the exposure time
+    of a pixel) and of s2_i f (noise of a pixel, with the factor f for the correlation), plus
     A2 s2 g / n - 2 A s2 c / n (the sky's, from n pixels, with the factor g for their correlation and the
-    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that sampling
-    makes (`_steepness`).
+    statistic, and the covariance c of sky and sum; A is the area), plus the square of the error that
+    sampling makes (`_steepness`).
 
     Parameters
     ----------
@@ -172,7 +191,15 @@ def measure_apertures(
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     about = np.empty((len(positions), _FIELDS))
     _pixels.measure_surroundings(
-        values, weight, positions, *settings.radii, *settings.annulus, _CLIP, _ITERATIONS, about
+        values,
+        weight,
+        positions,
+        *settings.radii,
+        *settings.annulus,
+        _CLIP,
+        _ITERATIONS,
+        settings.star_sigma,
+        about,
     )
     sky = about[:, _MEDIAN]
     if settings.algorithm == "mean":
@@ -210,6 +237,7 @@ def measure_apertures(
         about[:, _WEIGHT],
         about[:, _LEAST_WEIGHT],
         about[:, _HOLES],
+        about[:, _WIDTH],
     )
 
 
@@ -217,13 +245,13 @@ def _steepness(inner: Floats, outer: Floats, settings: ApertureSettings) -> Floa
     """Give the error of sampling over the sum of the mosaic's curvature, weighted by what pixels lack.
 
     Where an exposure lacks a pixel (a cosmic ray was there), the pixels of the others stand in, which lie at
-    an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a triangle
-    as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p the side of
-    a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see it. Drops and
-    output pixels flatten it, once in the mosaic and once more in the sum, as the weights have the drops' shape:
-    that of a Gaussian goes with one over the square of its variance, and each time (drop2 + 1) / 12 is added.
-    Differences between neighbours are smaller than the derivatives, too. The variance of a source in the mosaic
-    follows from its light in the two apertures.
+    an offset of a pixel's parts a and b: in place of the light of the pixel they give its mean over a
+    triangle as wide as two pixels, which differs by (p2 / 12) times the light's curvature (its Laplacian), p
+    the side of a pixel, if all offsets are as likely. The curvature is that of the light as the pixels see
+    it. Drops and output pixels flatten it, once in the mosaic and once more in the sum, as the weights have
+    the drops' shape: that of a Gaussian goes with one over the square of its variance, and each time
+    (drop2 + 1) / 12 is added. Differences between neighbours are smaller than the derivatives, too. The
+    variance of a source in the mosaic follows from its light in the two apertures.
     """
     smoothing = (settings.drop**2 + 1.0) / 12.0
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -36,8 +36,9 @@ _CLIPPED_GAUSSIAN = 0.98658
 """Standard deviation of a normal distribution cut at three of them."""
 
 _MODE_LIMIT = 0.3
-_SAMPLE_STEP = 8
+_SAMPLE_STEP = 12
 _LARGE_BOX = 20
+_LARGE_DROP = 2.0
 _ROOM = 2
 """Columns more than those that have data in the rows that are looked at."""
 
@@ -121,9 +122,32 @@ class Background:
 
         def across(mesh: Pixels) -> Pixels:
             rows = mesh[low:high]
-            return np.ascontiguousarray(rows[:, left] + fraction * (rows[:, right] - rows[:, left]))
+            before = rows.take(left, axis=1)
+            result: Pixels = before + fraction * (rows.take(right, axis=1) - before)
+            return result
 
         return across(self.levels), across(self.noises), low * self.box + centre - first_row
+
+    def block(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[Pixels, Pixels]:
+        """Give the background and the noise at weight 1 in a small part of the mosaic.
+
+        Parameters
+        ----------
+        rows, columns : tuple of int
+            First and last, the last one excluded.
+
+        Returns
+        -------
+        levels, noises : ndarray of float32
+            Interpolated between the centres of boxes.
+        """
+        levels, noises, first_knot = self.rows_of_mesh(rows[0], columns, rows[1] - rows[0])
+        position = np.clip((np.arange(rows[1] - rows[0]) - first_knot) / self.box, 0.0, len(levels) - 1.0)
+        knot = np.minimum(position.astype(np.intp), max(len(levels) - 2, 0))
+        after = np.minimum(knot + 1, len(levels) - 1)
+        fraction = (position - knot).astype(np.float32)[:, None]
+        both = (mesh[knot] + fraction * (mesh[after] - mesh[knot]) for mesh in (levels, noises))
+        return next(both), next(both)
 
     def at(self, x: Floats, y: Floats, *, noise: bool = False) -> Floats:
         """Give the background, or the noise at weight 1, at some places.
@@ -149,21 +173,25 @@ class Background:
         return values
 
 
-def rows_looked_at(parameters: CatalogParameters) -> int:
-    """Give how many rows lie between those that the background is measured on.
+def rows_looked_at(parameters: CatalogParameters, drop: float) -> int:
+    """Give how many rows and columns further the next pixel is that the background is measured on.
 
     Parameters
     ----------
     parameters : CatalogParameters
         Size of the boxes.
+    drop : float
+        Side of the drops, pixels.
 
     Returns
     -------
     int
-        1 for all. Drizzled pixels share their noise with their neighbours: in large boxes a quarter of the
-        pixels says it all.
+        1 for all. Drizzled pixels share their noise with their neighbours: in large boxes a ninth of the
+        pixels says it all, with large drops a quarter.
     """
-    return 2 if parameters.bkg_box_size >= _LARGE_BOX else 1
+    if parameters.bkg_box_size >= _LARGE_BOX:
+        return 3
+    return 2 if drop >= _LARGE_DROP else 1
 
 
 def survey_band(
@@ -173,6 +201,7 @@ def survey_band(
     science: Pixels,
     weight: Pixels,
     parameters: CatalogParameters,
+    skip: int,
 ) -> BoxStatistics:
     """Measure the boxes of one band.
 
@@ -185,16 +214,18 @@ def survey_band(
     n_boxes : int
         Boxes across the whole mosaic.
     science, weight : ndarray of float32
-        Its pixels, of every `rows_looked_at`-th row.
+        Its pixels, of every so many-th row.
     parameters : CatalogParameters
         Size of the boxes.
+    skip : int
+        How many rows further the next one is.
 
     Returns
     -------
     BoxStatistics
         Boxes, some pixels, and the columns with data.
     """
-    box, skip = parameters.bkg_box_size, rows_looked_at(parameters)
+    box = parameters.bkg_box_size
     down = -(-(band.last - band.first) // box)
     every_box = np.full((down, n_boxes, _FIELDS), np.nan)
     every_box[..., _FRACTION] = 0.0
@@ -204,6 +235,7 @@ def survey_band(
     boxes = np.empty((down, -(-science.shape[1] // box), _FIELDS))
     _pixels.box_statistics(science, weight, box, skip, _BOX_CLIP, _BOX_ITERATIONS, boxes)
     every_box[:, first_column // box : first_column // box + boxes.shape[1]] = boxes
+    # A multiple of every skip, so that rows that have been read are taken.
     step = _SAMPLE_STEP if science.size * skip > 64 * _SAMPLE_STEP**2 else skip
     chosen = (slice(step // 2 // skip, None, step // skip), slice(step // 2, None, step))
     good = (weight[chosen] > 0.0) & np.isfinite(science[chosen])

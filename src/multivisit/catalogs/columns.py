@@ -34,6 +34,11 @@ class Column:
         """Whether it holds whole numbers."""
         return self.format.endswith("d")
 
+    @property
+    def decimals(self) -> int:
+        """Digits behind the point."""
+        return 0 if self.is_integer else int(self.format.rstrip("f").partition(".")[2])
+
 
 _PLACE = (
     Column("RA", "degree", "13.7f", "right ascension (ICRS)"),

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["FlagContext", "SourceFlag", "flag_sources", "swarm_members"]
+__all__ = ["NO_COSMIC_RAYS", "FlagContext", "SourceFlag", "flag_sources", "swarm_members"]
+
+NO_COSMIC_RAYS = ("ir", "sbc")
+"""Detectors whose exposures have none: WFC3/IR finds them while it integrates, the SBC counts photons."""
 
 _FEW_EXPOSURES = 5
 _LEAST_PART_OF_WEIGHT = 0.2
@@ -40,7 +43,7 @@ class SourceFlag(IntFlag):
     """Below the limit of signal to noise."""
 
     HOT_PIXEL = 16
-    """Concentration index below that of stars: a hot pixel or a cosmic ray."""
+    """Sharper than stars, by the concentration index or along one direction: a hot pixel or a cosmic ray."""
 
     SWARM = 32
     """A false detection around a bright star."""
@@ -76,6 +79,9 @@ class FlagContext:
 
     level: float
     """Background of the mosaic, electrons/s per pixel."""
+
+    narrowest: float
+    """Least variance of a source along any direction (`ApertureSettings.narrowest`); 0 for no limit."""
 
 
 def flag_sources(
@@ -114,6 +120,7 @@ def flag_sources(
         relative = np.hypot(p.error_1 / p.flux_1, p.error_2 / p.flux_2)
         index_error = np.where((p.flux_1 > 0.0) & (p.flux_2 > 0.0), 2.5 / np.log(10.0) * relative, np.nan)
     known = np.isfinite(concentration) & np.isfinite(index_error)
+    narrow = _narrow(photometry, context)
     full = context.saturated.most_in_one_exposure(x, y, 2.0 * round(context.aperture + 0.5))
     exposures = context.coverage.number_of(x, y, context.aperture)
     with np.errstate(invalid="ignore"):
@@ -122,7 +129,7 @@ def flag_sources(
             SourceFlag.ONE_SATURATED_PIXEL: full == 1,
             SourceFlag.SATURATED_PIXELS: full > 1,
             SourceFlag.FAINT: ~(p.flux_2 >= limits.bthresh * p.error_2),
-            SourceFlag.HOT_PIXEL: ~known | (concentration < limits.ci_lower_limit - index_error),
+            SourceFlag.HOT_PIXEL: ~known | narrow | (concentration < limits.ci_lower_limit - index_error),
             SourceFlag.SWARM: swarm_members(x, y, p.flux_2, context, swarm),
             SourceFlag.EDGE: exposures < least_exposures(len(context.coverage.exposures), context.detector),
             SourceFlag.BAD_PIXELS: (p.holes > 0) | (p.least_weight < _LEAST_PART_OF_WEIGHT * p.weight),
@@ -131,6 +138,18 @@ def flag_sources(
     for flag, is_so in conditions.items():
         flags[is_so] |= int(flag)
     return flags
+
+
+def _narrow(photometry: AperturePhotometry, context: FlagContext) -> Mask:
+    """Tell which sources are narrower than a star along some direction, by more than the error.
+
+    The telescope blurs everything that comes through it, in all directions. A cosmic ray is as narrow across
+    its track as a pixel is, however long it is.
+    """
+    p = photometry
+    with np.errstate(divide="ignore", invalid="ignore"):
+        narrow: Mask = p.least_variance * (1.0 + p.error_1 / np.abs(p.flux_1)) < context.narrowest
+    return narrow
 
 
 def least_exposures(n_exposures: int, detector: str) -> int:
@@ -148,7 +167,7 @@ def least_exposures(n_exposures: int, detector: str) -> int:
     int
         1, or 2 where cosmic rays must be told from stars, 3 among more than five exposures.
     """
-    if n_exposures <= 1 or detector in ("ir", "sbc"):
+    if n_exposures <= 1 or detector in NO_COSMIC_RAYS:
         return 1
     return 3 if n_exposures > _FEW_EXPOSURES else 2
 

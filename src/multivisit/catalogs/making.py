@@ -21,7 +21,7 @@ from multivisit.catalogs.detection import (
     gaussian_smoothing,
     ricker_smoothing,
 )
-from multivisit.catalogs.flags import FlagContext, SourceFlag, flag_sources
+from multivisit.catalogs.flags import NO_COSMIC_RAYS, FlagContext, SourceFlag, flag_sources
 from multivisit.catalogs.mosaic_file import MosaicFile
 from multivisit.catalogs.noise import drizzled_correlation, measure_correlation
 from multivisit.catalogs.segments import Measurer, SegmentShapes, ellipse_axes, groups_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from multivisit.catalogs.apertures import ApertureSettings
     from multivisit.catalogs.background import Background, BoxStatistics
     from multivisit.catalogs.bands import Band
     from multivisit.catalogs.coverage import ExposureCoverage
@@ -109,6 +110,7 @@ class _Found:
     threshold: float
     is_crowded: bool
     deblend: bool
+    apertures: ApertureSettings
 
 
 def make_catalogs(
@@ -218,14 +220,15 @@ def _find_sources(work: _Work) -> _Found | None:
     mosaic, parameters = work.mosaic, work.parameters
 
     box = parameters.bkg_box_size
+    skip = rows_looked_at(parameters, mosaic.pixfrac / mosaic.scale_ratio)
     reached = work.coverage.columns_of(work.bands, mosaic.shape)
 
     def survey(number: int) -> BoxStatistics:
         band, (left, right) = work.bands[number], reached[number]
         left = left // box * box
         rows = (band.first, band.last if right > left else band.first)
-        pixels = work.reader.read(rows, (left, right), rows_looked_at(parameters))
-        result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters)
+        pixels = work.reader.read(rows, (left, right), skip)
+        result = survey_band(band, left, -(-mosaic.shape[1] // box), *pixels, parameters, skip)
         work.progress()
         return result
 
@@ -309,7 +312,17 @@ def _find_sources(work: _Work) -> _Found | None:
         biggest <= sourcex.biggest_source_deblend_limit and whole <= sourcex.source_fraction_deblend_limit
     )
     components = cut_large(components, work.bands)
-    return _Found(background, smoothing, correlation, detection, components, threshold, is_crowded, deblend)
+    return _Found(
+        background,
+        smoothing,
+        correlation,
+        detection,
+        components,
+        threshold,
+        is_crowded,
+        deblend,
+        aperture_settings(parameters, mosaic, correlation),
+    )
 
 
 def _least_deviation(mosaic: MosaicFile) -> float:
@@ -346,7 +359,7 @@ Sources = tuple["Floats", "Floats", AperturePhotometry, SegmentShapes]
 def _measure(work: _Work, found: _Found, kinds: list[str]) -> dict[str, Sources] | None:
     """Measure all sources; None without any."""
     mosaic, parameters = work.mosaic, work.parameters
-    apertures = aperture_settings(parameters, mosaic, found.correlation)
+    apertures = found.apertures
     measurer = Measurer(
         work.reader,
         found.background,
@@ -393,6 +406,7 @@ def _flag_context(work: _Work, grid: OutputGrid, found: _Found) -> FlagContext:
         mosaic.scale,
         mosaic.number("TEXPTIME"),
         found.background.level,
+        0.0 if work.layer.detector in NO_COSMIC_RAYS else found.apertures.narrowest,
     )
 
 

@@ -84,9 +84,9 @@ class NoiseCorrelation:
         """Give the variance of a sky level from the n pixels of an annulus, over that of a pixel, times n.
 
         That of the mean is the sum of the correlations r over the pairs of pixels, over n; that of the median
-        the sum of arcsin r (the chance that two pixels lie on one side of the median), and their covariance is
-        again the sum of r. The mode is 3 median - 2 mean; for independent pixels the three are 1, pi/2 and
-        9 pi/2 - 8.
+        the sum of arcsin r (the chance that two pixels lie on one side of the median), and their covariance
+        is again the sum of r. The mode is 3 median - 2 mean; for independent pixels the three are 1, pi/2
+        and 9 pi/2 - 8.
 
         Parameters
         ----------
@@ -239,26 +239,35 @@ def measure_correlation(
         The correlation.
     """
     lags = expected.correlation.shape[0] // 2
-    products = np.zeros((2 * lags + 1, 2 * lags + 1))
-    pairs = np.zeros_like(products)
+    size = _fft_size(_BLOCK + lags)
+    products, pairs = np.zeros((2, size, size // 2 + 1))
     n_blocks = 0
     for row, column in _places(columns):
         block = _normal_pixels(reader, background, detection, row, column)
         if block is None:
             continue
-        values, good = block
-        size = _BLOCK + lags
-        spectrum, mask = np.fft.rfft2(values, (size, size)), np.fft.rfft2(good, (size, size))
-        for total, transform in ((products, spectrum), (pairs, mask)):
-            whole = np.fft.irfft2(np.abs(transform) ** 2, (size, size))
-            total += np.roll(whole, (lags, lags), axis=(0, 1))[: 2 * lags + 1, : 2 * lags + 1]
+        for total, part in zip((products, pairs), block, strict=True):
+            total += np.abs(np.fft.rfft2(part, (size, size))) ** 2
         n_blocks += 1
         if n_blocks == _BLOCKS:
             break
     if n_blocks < _LEAST_BLOCKS:
         return expected
-    correlation = products / np.maximum(pairs, 1.0)
+    sums, numbers = (
+        np.roll(np.fft.irfft2(power, (size, size)), (lags, lags), axis=(0, 1))[: 2 * lags + 1, : 2 * lags + 1]
+        for power in (products, pairs)
+    )
+    if not sums[lags, lags] > 0.0:
+        # A mosaic without noise.
+        return expected
+    correlation = sums / np.maximum(numbers, 1.0)
     return NoiseCorrelation(correlation / correlation[lags, lags], n_blocks)
+
+
+def _fft_size(least: int) -> int:
+    """The next size that has no factors but 2 and 3."""
+    sizes = [(1 << i) * factor for i in range(12) for factor in (1, 3, 9, 27)]
+    return min(size for size in sizes if size >= least)
 
 
 def _places(columns: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
@@ -267,7 +276,7 @@ def _places(columns: list[tuple[int, int, int, int]]) -> list[tuple[int, int]]:
         (row, column)
         for top, bottom, left, right in columns
         for row in range(top, bottom - _BLOCK + 1, _BLOCK)
-        for column in range(left, right - _BLOCK + 1, _BLOCK)
+        for column in range(-(-left // _BLOCK) * _BLOCK, right - _BLOCK + 1, _BLOCK)
     ]
     order = np.random.default_rng(len(places)).permutation(len(places))[:_TRIES]
     return [places[i] for i in order]
@@ -287,10 +296,9 @@ def _normal_pixels(
             good[y - row, max(start - column, 0) : stop - column] = False
     if good.mean() < _LEAST_GOOD:
         return None
-    y, x = np.mgrid[row : row + _BLOCK, column : column + _BLOCK].astype(np.float64)
-    noise = np.maximum(background.at(x, y, noise=True), 1e-30)
+    levels, noises = background.block((row, row + _BLOCK), (column, column + _BLOCK))
     with np.errstate(invalid="ignore"):
-        values = np.where(good, (science - background.at(x, y)) * np.sqrt(weight) / noise, 0.0)
+        values = np.where(good, (science - levels) * np.sqrt(weight) / np.maximum(noises, 1e-30), 0.0)
         good &= np.abs(values - np.mean(values[good])) < _CLIP
     if not good.any():
         return None

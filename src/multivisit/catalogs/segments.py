@@ -275,7 +275,7 @@ class Measurer:
         shapes = self._shapes(values, science, weight, mesh, group) if self.want_segments else _no_shapes()
         centres = np.column_stack([shapes.x, shapes.y]) - corner
         segments = self._apertures(values, weight, centres, corner)
-        # The pixels that some exposures lack matter in the cores of sources, which apertures and segments share.
+        # Missing pixels matter in the cores of sources, which apertures and segments share.
         shapes = replace(shapes, flux_error=np.hypot(shapes.flux_error, segments.sampling))
         places = positions + corner
         return Measured(places[:, 0], places[:, 1], points, shapes, segments)

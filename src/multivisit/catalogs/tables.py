@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.atomic import atomic_path
+from multivisit.catalogs import _pixels
 from multivisit.catalogs.columns import NO_VALUE
 
 if TYPE_CHECKING:
@@ -170,18 +171,13 @@ def write_catalog(
     ProductError
         If it cannot be written; nothing is left then.
     """
-    lines = [_header(columns, {**meta, "Number of sources": len(values[columns[0].name])})]
-    arrays = []
-    for column in columns:
-        array = np.asarray(values[column.name])
-        arrays.append(
-            array.tolist() if column.is_integer else np.where(np.isfinite(array), array, NO_VALUE).tolist()
-        )
-    # The published formats, without the blanks that they fill up with: blanks separate the columns.
-    row = " ".join("%" + column.format.lstrip("0123456789") for column in columns)
-    lines += [row % values_of_row for values_of_row in zip(*arrays, strict=True)]
+    header = _header(columns, {**meta, "Number of sources": len(values[columns[0].name])})
+    numbers = np.array([values[column.name] for column in columns], dtype=np.float64)
+    numbers[~np.isfinite(numbers)] = NO_VALUE
+    # The published decimals, without the blanks that the formats fill up with: blanks separate the columns.
+    rows = _pixels.format_rows(numbers, np.array([column.decimals for column in columns], dtype=np.int32))
     with atomic_path(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        temporary.write_bytes((header + "\n").encode() + rows)
     return path
 
 

@@ -154,6 +154,37 @@ static void add_observed(const float *science, const float *weight, ptrdiff_t n,
     *row_seen = seen;
 }
 
+/* List the pixels of all holes (pixels that are NaN, joined at sides or corners) of at most `most` pixels, in places
+ * that have room for all NaN; `waiting` has a byte for each pixel. Gives their number. */
+static ptrdiff_t small_holes(const float *image, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t most,
+                             unsigned char *waiting, int64_t *places)
+{
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t i = 0; i < rows * columns; i++)
+        waiting[i] = image[i] != image[i];
+    for (ptrdiff_t i = 0; i < rows * columns; i++) {
+        if (!waiting[i])
+            continue;
+        ptrdiff_t end = kept;
+        places[end++] = i;
+        waiting[i] = 0;
+        for (ptrdiff_t next = kept; next < end; next++) {
+            const ptrdiff_t row = places[next] / columns, column = places[next] % columns;
+            for (ptrdiff_t r = MAX(row - 1, 0); r <= MIN(row + 1, rows - 1); r++) {
+                for (ptrdiff_t c = MAX(column - 1, 0); c <= MIN(column + 1, columns - 1); c++) {
+                    if (waiting[r * columns + c]) {
+                        waiting[r * columns + c] = 0;
+                        places[end++] = r * columns + c;
+                    }
+                }
+            }
+        }
+        if (end - kept <= most)
+            kept = end;
+    }
+    return kept;
+}
+
 /* ------------------------------------------------------------------ functions of the module */
 
 static PyObject *py_decode(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -344,6 +375,37 @@ static PyObject *py_block_means(PyObject *Py_UNUSED(module), PyObject *arguments
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *py_small_holes(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+    PyObject *image_object, *places_object;
+    Py_ssize_t rows, columns, most, room;
+    if (!PyArg_ParseTuple(arguments, "OnnnOn:small_holes", &image_object, &rows, &columns, &most, &places_object,
+                          &room))
+        return NULL;
+    if (rows < 0 || columns < 0)
+        return PyErr_Format(PyExc_ValueError, "small_holes: expected an image");
+    Arrays arrays = {.n = 0};
+    const float *image = take(&arrays, image_object, "image", rows * columns, 4, 0);
+    int64_t *places = take(&arrays, places_object, "places", room, 8, 1);
+    Py_ssize_t n_unknown = 0, n = 0;
+    const Py_ssize_t n_pixels = PyErr_Occurred() ? 0 : rows * columns;
+    for (Py_ssize_t i = 0; i < n_pixels; i++)
+        n_unknown += image[i] != image[i];
+    if (!PyErr_Occurred() && n_unknown > room)
+        PyErr_Format(PyExc_ValueError, "small_holes: room for %zd of %zd pixels", room, n_unknown);
+    unsigned char *waiting = NULL;
+    if (!PyErr_Occurred() && (waiting = PyMem_RawMalloc((size_t)MAX(rows * columns, 1))) == NULL)
+        PyErr_NoMemory();
+    if (waiting != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        n = small_holes(image, rows, columns, most, waiting, places);
+        Py_END_ALLOW_THREADS
+        PyMem_RawFree(waiting);
+    }
+    release(&arrays);
+    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(n);
+}
+
 static PyMethodDef methods[] = {
     {"decode", py_decode, METH_VARARGS,
      "decode(raw, n, factor, science)\n--\n\nTurn big-endian floats to the machine's order, times a factor."},
@@ -363,6 +425,9 @@ static PyMethodDef methods[] = {
     {"block_means", py_block_means, METH_VARARGS,
      "block_means(science, weight, rows, columns, phase, factor, sums, counts, row_seen, column_seen)\n--\n\nAdd the "
      "pixels with data to square blocks, and mark the rows and columns that have any."},
+    {"small_holes", py_small_holes, METH_VARARGS,
+     "small_holes(image, rows, columns, most, places, room)\n--\n\nList the pixels of holes without data that are no "
+     "larger than some number of pixels; there is room for all pixels without data. Gives their number."},
     {NULL, NULL, 0, NULL},
 };
 

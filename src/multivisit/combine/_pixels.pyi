@@ -45,3 +45,6 @@ def block_means(
     row_seen: NDArray[np.bool_],
     column_seen: NDArray[np.bool_],
 ) -> None: ...
+def small_holes(
+    image: NDArray[np.float32], rows: int, columns: int, most: int, places: NDArray[np.int64], room: int
+) -> int: ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.combine import _pixels
+from multivisit.combine.planes import empty_plane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -69,7 +70,7 @@ def read_chip(
     ExposureError
         If the file cannot be read, or the flags have another shape than the pixels.
     """
-    raw = RawChip(np.empty(chip.shape, dtype=np.float32), np.empty(chip.shape, dtype=np.bool_), True)
+    raw = RawChip(empty_plane(chip.shape, np.float32), empty_plane(chip.shape, np.bool_), True)
     for rows, science, flags in _blocks(chip, raw.science):
         test.mark(science, flags, raw.good[rows])
         if other is not None:

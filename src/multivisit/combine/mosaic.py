@@ -28,6 +28,7 @@ from multivisit.combine.layer_outliers import (
     separate_grid,
 )
 from multivisit.combine.placement import PreparedChip, place_chips
+from multivisit.combine.planes import release_planes
 from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.rejection import CosmicRayMasks, find_outliers
 from multivisit.combine.sky_file import levels_of_sky_file
@@ -520,6 +521,8 @@ def combine_strips(
     ParameterError
         If the parameters are impossible, or the memory is not enough.
     """
+    # What comes now takes other memory than planes of chips.
+    release_planes()
     total = _number_of_steps(layer.chips, parameters)
     done = itertools.count(total - len(layer.chips))
     inside = [number for number, item in enumerate(layer.chips) if item.in_grid]

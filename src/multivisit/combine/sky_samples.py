@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.combine import _survey
+from multivisit.combine.planes import empty_plane
 from multivisit.combine.weights import histogram_mode
 from multivisit.errors import ParameterError
 
@@ -400,7 +401,7 @@ def _local_level(
     The level is the median of one pixel of each block, that of all areas where there are none.
     """
     level = np.empty((-(-rows // _LOCAL_BLOCKS), -(-columns // _LOCAL_BLOCKS)))
-    differences = np.empty(rows * columns + 1)
+    differences = empty_plane((rows * columns + 1,), np.float64)
     n = _survey.local_levels(science, good, width, rows, columns, block, level, _LOCAL_BLOCKS, differences)
     if n == 0:
         return None

@@ -17,6 +17,7 @@ import numpy as np
 
 from multivisit.combine.chip_reader import RawChip, read_chip, read_good_blocks
 from multivisit.combine.placement import chip_error
+from multivisit.combine.planes import empty_plane
 from multivisit.combine.weights import PixelTest
 from multivisit.errors import MultivisitError
 
@@ -237,7 +238,7 @@ def _survey_chip(
     if meter is None:
         raw = read_prepared(item, test)
     else:
-        usable = np.empty(item.chip.shape, dtype=np.bool_)
+        usable = empty_plane(item.chip.shape, np.bool_)
         raw = read_prepared(
             item, test, (meter.usable_test(parameters.sky_pixel_bits, file_unit(item.chip)), usable)
         )

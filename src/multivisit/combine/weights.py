@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multivisit.combine import _pixels, _survey
+from multivisit.combine.planes import empty_plane
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def static_limit(
     """
     step = max(1, math.isqrt(science.size // _STATIC_SAMPLE))
     ny, nx = science.shape
-    values = np.empty(-(-ny // step) * -(-nx // step), dtype=np.float32)
+    values = empty_plane((-(-ny // step) * -(-nx // step),), np.float32)
     n, mean, sigma, low, high = _survey.clip(
         np.ascontiguousarray(science),
         np.ascontiguousarray(good),

@@ -88,7 +88,10 @@ class SkyCellPlaces:
         for name in names:
             yield replace(row, sky_cell_id=name), None
         if not names:
-            yield row, Finding("falls on none of the sky cells that are wanted")
+            yield (
+                row,
+                Finding("falls on none of the sky cells that are wanted; mvm cells tells on which it does"),
+            )
 
     def _problem_in(self, name: str, exposure: Exposure) -> Finding | None:
         """Say why the exposure is not combined in the sky cell that its row names."""
@@ -97,7 +100,7 @@ class SkyCellPlaces:
         if self._wanted and name not in self._wanted:
             return Finding("this sky cell is not wanted")
         if bounding_grid(self._cell(name), _outlines(exposure)) is None:
-            return Finding("does not overlap the sky cell")
+            return Finding("does not overlap the sky cell; mvm cells tells which it does")
         return None
 
 

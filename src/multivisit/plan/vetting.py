@@ -119,9 +119,15 @@ class Vetting:
             return ""
         if self.only_small_detectors:
             return (
-                "all the exposures that could be combined are ACS/HRC or ACS/SBC ones, which were not wanted"
+                "all the exposures that could be combined are ACS/HRC or ACS/SBC ones, which were not "
+                "wanted: --include-small or MVM_INCLUDE_SMALL=on asks for them"
             )
-        return f"none of the {len(self.records)} exposures may be combined"
+        number = len({record.filename for record in self.records})
+        return (
+            "the only exposure may not be combined"
+            if number == 1
+            else f"none of the {number} exposures may be combined"
+        )
 
     def table(self) -> Any:
         """Give the records as an `astropy.table.Table`.
@@ -302,7 +308,7 @@ class _Findings:
         first = self._first_file.setdefault(key, row.filename)
         if first == row.filename:
             return None
-        return Finding(f"the same exposure as {first}", "ROOTNAME", exposure.rootname)
+        return Finding(f"the same exposure as {first}: list it once", "ROOTNAME", exposure.rootname)
 
     def vetting(self) -> Vetting:
         return Vetting(
@@ -377,9 +383,15 @@ def _read(path: Path) -> Exposure | ExposureError:
 def _not_wanted(exposure: Exposure, *, include_small: bool, only_cte: bool) -> Finding | None:
     """Apply what the caller leaves out although it could be combined."""
     if not include_small and exposure.detector in _SMALL_DETECTORS:
-        return Finding("layers of this detector are not wanted", "DETECTOR", exposure.detector.upper())
+        return Finding(
+            "layers of this detector are not wanted (--include-small, MVM_INCLUDE_SMALL)",
+            "DETECTOR",
+            exposure.detector.upper(),
+        )
     if only_cte and exposure.detector in _CTE_DETECTORS and exposure.file_type != "flc":
-        return Finding("not CTE-corrected, and only FLC files are wanted", "file type", "FLT")
+        return Finding(
+            "not CTE-corrected, and only FLC files are wanted (--only-cte, MVM_ONLY_CTE)", "file type", "FLT"
+        )
     return None
 
 
@@ -388,12 +400,14 @@ def _not_as_listed(row: PollerRow, exposure: Exposure) -> Finding | None:
     if row.detector:
         listed = row.detector.lower().replace("wfpc2", "pc")
         if listed != exposure.detector:
-            reason = f"the poller file says detector {row.detector}"
+            reason = f"the poller file says detector {row.detector}: correct the line"
             return Finding(reason, "DETECTOR", exposure.detector.upper())
     if row.filters:
         listed = normalise_filter(*row.filters.split(";")[:2])
         if listed != exposure.filter_name:
-            return Finding(f"the poller file says filter {listed}", "filters", exposure.filter_name)
+            return Finding(
+                f"the poller file says filter {listed}: correct the line", "filters", exposure.filter_name
+            )
     if row.exposure_time is not None:
         difference = abs(row.exposure_time - exposure.exposure_time)
         if difference > _LARGEST_TIME_DIFFERENCE * exposure.exposure_time:

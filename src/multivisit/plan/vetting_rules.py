@@ -77,6 +77,9 @@ _UNUSABLE_FILTERS: Final = (
     ("BLOCK", "an internal exposure"),
 )
 _LARGEST_SCALE_RATIO: Final = 2.0
+_ALL_THE_SAME: Final = "; if its stars are good all the same, take the keyword out of a copy"
+_ANEW: Final = "; get the file anew"
+_OTHER_WCS: Final = "; give it another WCS solution, or get the file anew"
 
 
 def header_text(exposure: Exposure, keyword: str) -> str:
@@ -144,15 +147,17 @@ def remark(exposure: Exposure) -> Finding | None:
     """
     lock = header_text(exposure, "FGSLOCK")
     if "GY" in lock or "COARSE" in lock:
-        return Finding("guided less well than usual: may be blurred", "FGSLOCK", lock)
+        return Finding("guided less well than usual: may be blurred, look at its stars", "FGSLOCK", lock)
     for keyword in _QUALITY_KEYWORDS:
         if "LOCKLOST" in (quality := header_text(exposure, keyword)):
             return Finding(
-                "the lock on the guide stars was lost at some time: may be trailed", keyword, quality
+                "the lock on the guide stars was lost at some time: may be trailed, look at its stars",
+                keyword,
+                quality,
             )
     flag = header_text(exposure, "EXPFLAG")
     if flag not in ("", "NORMAL"):
-        return Finding("the exposure was not a normal one", "EXPFLAG", flag)
+        return Finding("the exposure was not a normal one: look at it", "EXPFLAG", flag)
     for chip in exposure.chips:
         scale = number(chip.header, "IDCSCALE")
         if scale is not None and scale != chip.nominal_scale:
@@ -178,7 +183,7 @@ def _internal(exposure: Exposure) -> Finding | None:
 def _not_to_be_drizzled(exposure: Exposure) -> Finding | None:
     value = header_text(exposure, "DRIZCORR")
     if value in ("OMIT", "SKIPPED"):
-        return Finding("the calibration pipeline does not drizzle it", "DRIZCORR", value)
+        return Finding(f"the calibration pipeline does not drizzle it{_ALL_THE_SAME}", "DRIZCORR", value)
     return None
 
 
@@ -212,7 +217,7 @@ def _calibration_target(exposure: Exposure) -> Finding | None:
 def _no_exposure_time(exposure: Exposure) -> Finding | None:
     seconds = exposure.exposure_time
     if not math.isfinite(seconds) or seconds <= _SHORTEST_EXPOSURE:
-        return Finding("no exposure time", "EXPTIME", str(seconds))
+        return Finding("no exposure time: correct EXPTIME, or leave it out", "EXPTIME", str(seconds))
     return None
 
 
@@ -220,13 +225,15 @@ def _failed_guiding(exposure: Exposure) -> Finding | None:
     for keyword in _QUALITY_KEYWORDS:
         quality = header_text(exposure, keyword)
         if any(words in quality for words in _FAILED_GUIDING):
-            return Finding("guiding failed", keyword, quality)
+            return Finding(f"guiding failed{_ALL_THE_SAME}", keyword, quality)
     flag = header_text(exposure, "EXPFLAG")
     if any(words in flag for words in _FAILED_EXPOSURES):
-        return Finding("the exposure was interrupted or its length is not known", "EXPFLAG", flag)
+        return Finding(
+            f"the exposure was interrupted or its length is not known{_ALL_THE_SAME}", "EXPFLAG", flag
+        )
     lock = header_text(exposure, "FGSLOCK")
     if lock in ("GYRO", "GYROS"):
-        return Finding("guided by gyros alone, so it drifts", "FGSLOCK", lock)
+        return Finding(f"guided by gyros alone, so it drifts{_ALL_THE_SAME}", "FGSLOCK", lock)
     return None
 
 
@@ -249,7 +256,7 @@ def _unusable_filter(exposure: Exposure) -> Finding | None:
 def _unreadable_quality(exposure: Exposure) -> Finding | None:
     for chip in exposure.chips:
         if chip.quality_problem:
-            return Finding(f"unusable data quality: {chip.quality_problem}", is_broken=True)
+            return Finding(f"unusable data quality: {chip.quality_problem}{_ANEW}", is_broken=True)
     return None
 
 
@@ -274,15 +281,19 @@ def wcs_problem(exposure: Exposure) -> Finding | None:
         try:
             ra, dec = chip.outline()
         except (ValueError, ArithmeticError) as error:
-            return Finding(f"unusable WCS in SCI,{chip.extver}: {error}", "WCSNAME", name, is_broken=True)
+            return Finding(
+                f"unusable WCS in SCI,{chip.extver}: {error}{_OTHER_WCS}", "WCSNAME", name, is_broken=True
+            )
         if not (np.isfinite(ra).all() and np.isfinite(dec).all()):
-            reason = f"unusable WCS in SCI,{chip.extver}: edges not on the sky"
+            reason = f"unusable WCS in SCI,{chip.extver}: edges not on the sky{_OTHER_WCS}"
             return Finding(reason, "WCSNAME", name, is_broken=True)
         ny, nx = chip.shape
         for scale in _edges_in_arcsec(ra, dec) / [nx, ny, nx, ny]:
             if not 1.0 / _LARGEST_SCALE_RATIO < scale / chip.nominal_scale < _LARGEST_SCALE_RATIO:
                 reason = f"unusable WCS in SCI,{chip.extver}: {scale:.4g} arcsec a pixel, expected about "
-                return Finding(f"{reason}{chip.nominal_scale:.4g}", "WCSNAME", name, is_broken=True)
+                return Finding(
+                    f"{reason}{chip.nominal_scale:.4g}{_OTHER_WCS}", "WCSNAME", name, is_broken=True
+                )
     return None
 
 

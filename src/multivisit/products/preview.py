@@ -39,7 +39,16 @@ _LEAST_SIZE = 480
 _NO_DATA = (38, 42, 50)
 _CANVAS = (14, 16, 20)
 _TEXT = (225, 228, 232)
-_QUIET_TEXT = (150, 156, 164)
+
+# Pictures have a palette, which makes their files small and quick to write: grey levels, the colour for no
+# data, and the shades from the canvas to the text, which the edges of letters need.
+_GREYS = 224
+_NO_DATA_INDEX = _GREYS
+_CANVAS_INDEX, _TEXT_INDEX = _GREYS + 1, 255
+_QUIET_TEXT_INDEX = _CANVAS_INDEX + 2 * (_TEXT_INDEX - _CANVAS_INDEX) // 3
+_RUN_LENGTHS = 3
+"""zlib's strategy Z_RLE: noise has no repetitions worth looking for but those of a single value."""
+
 _BAR_FRACTION = 0.2
 _ROUND_ARCSEC = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 18000)
 
@@ -84,10 +93,8 @@ def write_preview(
     ProductError
         If the file cannot be written; nothing is left then.
     """
-    picture = draw_preview(
-        science, grid, title=title, units=units, maximum_size=maximum_size, observed=observed
-    )
-    return _save(picture, path)
+    means = _means_of(science, grid, maximum_size, observed)
+    return _save(_draw(means, grid, title, units, maximum_size), path)
 
 
 def draw_preview(
@@ -126,11 +133,19 @@ def draw_preview(
     PIL.Image.Image
         RGB picture.
     """
+    means = _means_of(science, grid, maximum_size, observed)
+    return _draw(means, grid, title, units, maximum_size).convert("RGB")
+
+
+def _means_of(
+    science: NDArray[Any], grid: OutputGrid, maximum_size: int, observed: NDArray[Any] | None
+) -> BlockMeans:
+    """Average the blocks of a whole mosaic."""
     has_data = np.isfinite(science) if observed is None else np.isfinite(science) & (observed != 0)
     area = observed_area(has_data.any(axis=1), has_data.any(axis=0))
     means = BlockMeans(grid.shape, reduction_factor(area.shape, maximum_size))
     means.add_rows(0, science, observed)
-    return _draw(means, grid, title, units, maximum_size)
+    return means
 
 
 class PreviewMaker:
@@ -186,20 +201,18 @@ class PreviewMaker:
 
 def _save(picture: Image, path: str | os.PathLike[str]) -> Path:
     with atomic_path(path) as temporary:
-        # Noise does not get much smaller, however hard one tries.
-        picture.save(temporary, format="PNG", compress_level=1)
+        picture.save(temporary, format="PNG", compress_level=1, compress_type=_RUN_LENGTHS)
     return Path(path)
 
 
 def _draw(block_means: BlockMeans, grid: OutputGrid, title: str, units: str, maximum_size: int) -> Image:
-    """Draw the picture of a mosaic from the means of its blocks."""
+    """Draw the picture of a mosaic from the means of its blocks, with a palette."""
     from PIL import Image
 
     means, area = block_means.means()
     enlargement = max(1, min(_LEAST_SIZE, maximum_size) // max(area.shape))
     stretch = find_stretch(means)
-    colours = _colours(stretch.brightness(fill_small_holes(means)))
-    picture = Image.fromarray(colours)
+    picture = Image.fromarray(_indices(stretch.brightness(fill_small_holes(means))))
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.NEAREST)
@@ -207,13 +220,20 @@ def _draw(block_means: BlockMeans, grid: OutputGrid, title: str, units: str, max
     return _framed(picture, grid, area, grid.scale * block_means.factor / enlargement, title, limits)
 
 
-def _colours(brightness: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey levels as RGB in rows from the top, with the colour for no data."""
-    no_data = ~np.isfinite(brightness)
-    grey = np.where(no_data, 0.0, brightness * 255.0 + 0.5).astype(np.uint8)
-    colours = np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    colours[no_data] = _NO_DATA
-    return np.ascontiguousarray(colours[::-1])
+def _indices(brightness: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Turn brightness into places in the palette, in rows from the top."""
+    upwards = brightness[::-1]
+    no_data = np.isnan(upwards)
+    grey = upwards * np.float32(_GREYS - 1) + np.float32(0.5)
+    grey[no_data] = _NO_DATA_INDEX
+    return grey.astype(np.uint8)
+
+
+def _palette() -> list[int]:
+    """Give red, green and blue of all places in the palette."""
+    greys = np.repeat(np.rint(np.linspace(0, 255, _GREYS)), 3)
+    shades = np.rint(np.linspace(_CANVAS, _TEXT_INDEX, _TEXT_INDEX - _CANVAS_INDEX + 1))
+    return [int(value) for value in (*greys, *_NO_DATA, *shades.ravel())]
 
 
 def _framed(
@@ -227,11 +247,14 @@ def _framed(
     font = ImageFont.load_default(text_size)
     edge = text_size
     head, foot = 2 * text_size + edge // 2, 5 * text_size
-    canvas = Image.new("RGB", (width + 2 * edge, head + picture.height + foot), _CANVAS)
+    canvas = Image.new("P", (width + 2 * edge, head + picture.height + foot), _CANVAS_INDEX)
+    canvas.putpalette(_palette())
     left = edge + (width - picture.width) // 2
     canvas.paste(picture, (left, head))
     draw = ImageDraw.Draw(canvas)
-    draw.text((edge, head // 2), _shortened(draw, title, font, width), _TEXT, font=font, anchor="lm")
+    # Letters get soft edges: what is between the places of canvas and text are shades.
+    draw.fontmode = "L"
+    draw.text((edge, head // 2), _shortened(draw, title, font, width), _TEXT_INDEX, font=font, anchor="lm")
     bar_right = _draw_scale_bar(draw, font, (edge, head + picture.height), text_size, width, scale)
     compass_left = _draw_compass(
         draw, font, (edge + width, head + picture.height), text_size, compass_directions(grid, area)
@@ -239,7 +262,7 @@ def _framed(
     room = compass_left - bar_right - 4 * text_size
     if draw.textlength(limits, font=font) <= room:
         middle = (bar_right + compass_left) // 2, head + picture.height + foot // 2
-        draw.text(middle, limits, _QUIET_TEXT, font=font, anchor="mm")
+        draw.text(middle, limits, _QUIET_TEXT_INDEX, font=font, anchor="mm")
     return canvas
 
 
@@ -289,10 +312,10 @@ def _draw_scale_bar(
     x, y = corner[0], corner[1] + 2 * text_size
     end, tick = x + round(length), text_size // 3
     line = max(1, text_size // 9)
-    draw.line([(x, y), (end, y)], _TEXT, line)
+    draw.line([(x, y), (end, y)], _TEXT_INDEX, line)
     for place in (x, end):
-        draw.line([(place, y - tick), (place, y + tick)], _TEXT, line)
-    draw.text((x, y + text_size), label, _TEXT, font=font, anchor="lt")
+        draw.line([(place, y - tick), (place, y + tick)], _TEXT_INDEX, line)
+    draw.text((x, y + text_size), label, _TEXT_INDEX, font=font, anchor="lt")
     return int(max(end, x + draw.textlength(label, font=font)))
 
 
@@ -351,9 +374,9 @@ def _draw_compass(
     y = corner[1] + 2.5 * text_size + arm * (max(0.0, *ups) + min(0.0, *ups)) / 2
     for letter, (right, up) in directions.items():
         tip = (x + arm * right, y - arm * up)
-        draw.line([(x, y), tip], _TEXT, line)
+        draw.line([(x, y), tip], _TEXT_INDEX, line)
         for side in (-0.35, 0.35):
             barb = (right * 0.8 - up * side * 0.5, up * 0.8 + right * side * 0.5)
-            draw.line([tip, (x + arm * barb[0], y - arm * barb[1])], _TEXT, line)
-        draw.text((x + arm * 1.4 * right, y - arm * 1.4 * up), letter, _TEXT, font=font, anchor="mm")
+            draw.line([tip, (x + arm * barb[0], y - arm * barb[1])], _TEXT_INDEX, line)
+        draw.text((x + arm * 1.4 * right, y - arm * 1.4 * up), letter, _TEXT_INDEX, font=font, anchor="mm")
     return int(x + arm * min(0.0, *rights) - text_size)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from multivisit.combine import _pixels
+from multivisit.combine import _pixels, _survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,25 +213,28 @@ def fill_small_holes(image: NDArray[np.float32]) -> NDArray[np.float32]:
     ndarray of float32
         The same with the means of their neighbours in holes of at most 64 pixels.
     """
-    from scipy import ndimage
-
-    holes, number = ndimage.label(np.isnan(image), structure=np.ones((3, 3)))
-    small = np.bincount(holes.ravel(), minlength=number + 1) <= _LARGEST_HOLE
-    small[0] = False
-    to_fill = small[holes]
-    if not to_fill.any():
+    image = np.ascontiguousarray(image)
+    room = np.empty(np.count_nonzero(np.isnan(image)), dtype=np.int64)
+    n = _pixels.small_holes(image, image.shape[0], image.shape[1], _LARGEST_HOLE, room, room.size)
+    places = room[:n]
+    if not places.size:
         return image
-    filled = image.copy()
-    for _ in range(_LARGEST_HOLE):
-        known = np.isfinite(filled)
-        counts = ndimage.uniform_filter(known.astype(np.float32), size=3, mode="constant")
-        # A pixel that has no neighbour yet waits for the next round; rounding leaves counts a little off 0.
-        now = to_fill & ~known & (counts > 0.5 / 9)
+    filled = np.pad(image, 1, constant_values=np.nan)
+    flat, width = filled.reshape(-1), filled.shape[1]
+    places += places // image.shape[1] * 2 + width + 1
+    around = np.array([row * width + column for row in (-1, 0, 1) for column in (-1, 0, 1)])
+    while places.size:
+        neighbours = flat[places[:, np.newaxis] + around]
+        known = np.isfinite(neighbours)
+        counts = np.count_nonzero(known, axis=1)
+        # A pixel that has no neighbour yet waits for the next round.
+        now = counts > 0
         if not now.any():
             break
-        sums = ndimage.uniform_filter(np.where(known, filled, np.float32(0)), size=3, mode="constant")
-        filled[now] = sums[now] / counts[now]
-    return filled
+        sums = np.where(known, neighbours, np.float32(0)).sum(axis=1)
+        flat[places[now]] = sums[now] / counts[now]
+        places = places[~now]
+    return filled[1:-1, 1:-1]
 
 
 @dataclass(frozen=True)
@@ -260,9 +263,15 @@ class Stretch:
         ndarray of float32
             Brightness from 0 to 1; NaN stays NaN.
         """
-        scaled = np.arcsinh((np.asarray(values, dtype=np.float64) - self.black) / self.softening)
+        above = np.subtract(values, self.black, dtype=np.float64)
+        # Differences from black are small numbers, for which fewer digits will do.
+        scaled = np.empty(above.shape, dtype=np.float32)
+        np.divide(above, self.softening, out=scaled, casting="unsafe")
         top = np.arcsinh((self.white - self.black) / self.softening)
-        return np.asarray(np.clip(scaled / top, 0.0, 1.0), dtype=np.float32)
+        np.arcsinh(scaled, out=scaled)
+        scaled /= np.float32(top)
+        np.clip(scaled, 0.0, 1.0, out=scaled)
+        return scaled
 
 
 def find_stretch(values: NDArray[Any]) -> Stretch:
@@ -279,8 +288,8 @@ def find_stretch(values: NDArray[Any]) -> Stretch:
         Black lies a little below the sky level (a clipped median); white at the brightest one in 3000 pixels,
         or at 60 times the noise if that is more.
     """
-    known = values[np.isfinite(values)].astype(np.float64)
-    known = known[:: max(1, known.size // _STRETCH_SAMPLE)]
+    places = np.flatnonzero(np.isfinite(values))
+    known = np.ravel(values)[places[:: max(1, places.size // _STRETCH_SAMPLE)]].astype(np.float64)
     if known.size == 0:
         return Stretch(0.0, 1.0, 1.0)
     level, noise = _sky(known)
@@ -296,11 +305,12 @@ def find_stretch(values: NDArray[Any]) -> Stretch:
 def _sky(values: NDArray[np.float64]) -> tuple[float, float]:
     """Sky level and noise: median and spread of the pixels that remain after clipping."""
     kept = values
-    level, noise = float(np.median(kept)), 0.0
+    level, noise = 0.0, 0.0
     for _ in range(_CLIPS):
-        level = float(np.median(kept))
-        noise = _MAD_TO_SIGMA * float(np.median(np.abs(kept - level)))
-        inside = kept[np.abs(kept - level) <= _CLIP_SIGMA * noise]
+        level = _survey.median(kept.copy(), kept.size, False)
+        distance = np.abs(kept - level)
+        noise = _MAD_TO_SIGMA * _survey.median(distance.copy(), kept.size, False)
+        inside = kept[distance <= _CLIP_SIGMA * noise]
         if noise == 0.0 or inside.size == kept.size:
             break
         kept = inside

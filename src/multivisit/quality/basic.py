@@ -140,8 +140,9 @@ def _weights(facts: LayerFacts) -> Check:
             f"Weights are {parameters.final_wht_type} with scale {parameters.final_wt_scl}, "
             "not exposure times.",
         )
-    scale = min(chip.nominal_scale for exposure in facts.exposures for chip in exposure.chips)
-    ratio = (facts.grid.scale / scale) ** 2
+    # The mean area of a pixel, not the nominal one: those of ACS/HRC are rhombi, 13 % larger than nominal.
+    pixels = sum(chip.shape[0] * chip.shape[1] for exposure in facts.exposures for chip in exposure.chips)
+    ratio = pixels / sum(polygon.area for polygon in facts.polygons)
     expected = statistics.median_exposure_time * ratio
     if expected <= 0.0:
         return not_run("weights", "No exposure time is known.")
@@ -149,7 +150,7 @@ def _weights(facts: LayerFacts) -> Check:
         "weights",
         abs(statistics.median_weight / expected - 1.0),
         f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s "
-        f"on pixels of {facts.grid.scale:g} for {scale:.4g} arcsec lead to expect {expected:.5g}.",
+        f"with {ratio:.4g} pixels of the detector on each of the mosaic lead to expect {expected:.5g}.",
         [
             {"what": "median", "weight": statistics.median_weight, "expected": expected},
             {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,14 @@ import numpy as np
 from multivisit.products.members import wcs_solution
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from shapely import MultiPolygon, Polygon
 
     from multivisit.combine.records import ChipRecord, MosaicSummary
     from multivisit.exposures.model import Chip, Exposure
+    from multivisit.exposures.pixel_map import PixelMap
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.sky.grid import OutputGrid
@@ -101,6 +103,9 @@ class LayerFacts:
 
     product: Path
     """The mosaic."""
+
+    pixel_maps: Mapping[tuple[str, int], PixelMap] = field(default_factory=dict, repr=False)
+    """Where the pixels of chips fall in the mosaic, by file name and EXTVER, as far as they are known."""
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:

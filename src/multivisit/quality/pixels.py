@@ -285,20 +285,22 @@ def _widths_in_mosaic(facts: LayerFacts, position: Floats, pixel: float) -> Floa
 
     scale = facts.grid.scale
     reach = max(2, math.ceil(_STAMP_REACH * pixel / scale))
+    size = 2 * reach + 1
     ny, nx = facts.grid.shape
-    out = np.full(len(position), np.nan)
+    u, v = np.rint(position).astype(int).T
+    inside = (u >= reach) & (u < nx - reach) & (v >= reach) & (v < ny - reach)
+    stamps = np.full((len(position), size, size), np.nan)
     with fits.open(facts.product, memmap=True) as product:
-        section = product["SCI"].section
-        for number, (u, v) in enumerate(np.rint(position).astype(int)):
-            if not (reach <= u < nx - reach and reach <= v < ny - reach):
-                continue
-            stamp = np.array(section[v - reach : v + reach + 1, u - reach : u + reach + 1], dtype=np.float64)
-            if not np.isfinite(stamp).all():
-                continue
-            edge = np.concatenate([stamp[0], stamp[-1], stamp[:, 0], stamp[:, -1]])
-            stamp -= np.median(edge)
-            out[number] = measure_stamps(stamp[None], _WINDOW * pixel / scale)[2][0] * scale
-    return out
+        science = product["SCI"]
+        # A mapped image reads nothing but the pages of the stamps; a compressed one decodes their tiles.
+        image = science.section if isinstance(science, fits.CompImageHDU) else science.data
+        for number in np.flatnonzero(inside):
+            x, y = u[number] - reach, v[number] - reach
+            stamps[number] = image[y : y + size, x : x + size]
+    edges = [stamps[:, 0], stamps[:, -1], stamps[:, :, 0], stamps[:, :, -1]]
+    stamps -= np.median(np.concatenate(edges, axis=1), axis=1)[:, None, None]
+    widths = measure_stamps(stamps, _WINDOW * pixel / scale)[2] * scale
+    return np.where(np.isfinite(stamps).all(axis=(1, 2)), widths, np.nan)
 
 
 def _outliers(facts: LayerFacts, looks: Sequence[ExposureLook]) -> Check:

@@ -36,7 +36,7 @@ _THERE_SIGMA = 2.5
 _PEAK_SIGMA = 5.0
 _MOST_SAMPLED = 5000
 _LATTICE = 53
-_INVERSE_STEPS = 6
+_INVERSE_STEPS = 4
 _BYTES_PER_PIXEL = 40
 """What a chip takes while it is looked at, all intermediate arrays included."""
 
@@ -215,7 +215,9 @@ def look_at_exposures(
     for number, exposure in enumerate(facts.exposures):
         for chip in exposure.chips:
             try:
-                tasks.append((number, chip, PixelMap.fit(chip.wcs(), chip.shape, facts.grid.wcs)))
+                known = facts.pixel_maps.get((exposure.filename, chip.extver))
+                fitted = known or PixelMap.fit(chip.wcs(), chip.shape, facts.grid.wcs)
+                tasks.append((number, chip, fitted))
             except MultivisitError as error:
                 log.warning("quality: %s[SCI,%d] is left out: %s", exposure.filename, chip.extver, error)
     if not tasks:

@@ -114,23 +114,21 @@ def _references(options: RunOptions, lists: Sequence[Sequence[str]]) -> list[Ref
     return [from_network(name) for name in dict.fromkeys(name for names in lists for name in names)]
 
 
-def alignment_history(layer: Layer, alignment: Alignment | None) -> list[str]:
+def alignment_history(layer: Layer, alignment: Alignment) -> tuple[str, ...]:
     """Say in lines for HISTORY what the alignment did with the members of a layer.
 
     Parameters
     ----------
     layer : Layer
         The layer.
-    alignment : Alignment or None
-        The alignment; None where there was none.
+    alignment : Alignment
+        The alignment.
 
     Returns
     -------
-    list of str
-        A line for all, and one for each member; none without an alignment.
+    tuple of str
+        A line for all, and one for each member.
     """
-    if alignment is None:
-        return []
     names = {member.exposure.filename for member in layer.members}
     records = [record for record in alignment.records if record.filename in names]
     catalogs = ", ".join(sorted({record.catalog for record in records if record.aligned})) or "no catalog"
@@ -139,7 +137,7 @@ def alignment_history(layer: Layer, alignment: Alignment | None) -> list[str]:
     lines += [f"  {record.in_words()}" for record in records]
     if 0 < n_aligned < len(records):
         lines.append("WARNING: members that were aligned and others are combined; positions may disagree.")
-    return lines
+    return tuple(lines)
 
 
 def alignment_as_list(alignment: Alignment | None) -> list[dict[str, Any]] | None:

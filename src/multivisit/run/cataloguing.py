@@ -51,7 +51,9 @@ def catalog_layer(
     if options.phot_mode == "none" or item.grid is None:
         return (), ""
     from multivisit.catalogs.making import make_catalogs
+    from multivisit.combine.planes import release_planes
 
+    release_planes()
     try:
         made = make_catalogs(
             product,

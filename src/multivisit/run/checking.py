@@ -129,7 +129,7 @@ class QualityControl:
             return CheckedLayer()
         started = time.perf_counter()
         options, layer = self.options, item.layer
-        facts = LayerFacts(layer, item.grid, item.parameters, made.summary, made.product)
+        facts = LayerFacts(layer, item.grid, item.parameters, made.summary, made.product, made.pixel_maps)
         files: list[Path] = []
         looks = None
         if options.quality_tests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from multivisit.run.diagnostics import diagnostics_folder, write_diagnostics
 from multivisit.run.memory_shares import LayerShare, MemoryShares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multivisit.combine.mosaic import PreparedLayer
     from multivisit.combine.placement import PreparedChip
     from multivisit.combine.records import MosaicSummary
+    from multivisit.exposures.pixel_map import PixelMap
     from multivisit.plan.layers import Layer
     from multivisit.plan.parameters import CombinationParameters
     from multivisit.run.options import RunOptions
@@ -54,6 +55,9 @@ class MadeMosaic:
 
     diagnostics: tuple[Path, ...] = ()
     """Diagnostic files, where they were asked for."""
+
+    pixel_maps: Mapping[tuple[str, int], PixelMap] = field(default_factory=dict, repr=False)
+    """Where the pixels of the chips fall in the mosaic, by file name and EXTVER."""
 
 
 class _Outputs:
@@ -168,7 +172,12 @@ def make_mosaic(
     if options.diagnostics:
         diagnostics = write_diagnostics(options.output_folder, layer, prepared, parameters, summary)
         diagnostics += kept.written
-    return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics)
+    pixel_maps = {
+        (chip.exposure.filename, chip.chip.extver): chip.pixel_map
+        for chip in prepared.chips
+        if chip.pixel_map is not None
+    }
+    return MadeMosaic(product, _write_preview(preview, product, layer), summary, diagnostics, pixel_maps)
 
 
 def _all_of(takers: Sequence[TestedChip]) -> TestedChip:

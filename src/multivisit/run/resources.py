@@ -142,12 +142,17 @@ def give_memory_back() -> None:
 
 
 def process_memory() -> int:
-    """Give the memory that this process takes now (its resident set), in bytes; 0 where that is not told."""
+    """Give the memory that this process takes now, in bytes; 0 where that is not told.
+
+    That is its resident set, without what it holds for the pixels of the next chips.
+    """
+    from multivisit.combine.planes import free_plane_bytes
+
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    return max(0, pages * os.sysconf("SC_PAGE_SIZE") - free_plane_bytes())
 
 
 def _meminfo(name: str) -> int | None:

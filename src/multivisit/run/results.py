@@ -38,6 +38,9 @@ class PlannedLayer:
     reason_left_alone: str = ""
     """Why nothing is made; empty for a layer that will be made."""
 
+    alignment_history: tuple[str, ...] = ()
+    """What the alignment did with its members, in lines; empty where there was none."""
+
     @property
     def parameter_set(self) -> ParameterSet:
         """How it is combined, and how its sources are measured."""

@@ -34,7 +34,6 @@ from multivisit.run.side_by_side import layers_in_work, make_side_by_side, work_
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from multivisit.align.records import Alignment
     from multivisit.exposures.model import Exposure
     from multivisit.plan.custom_mosaic import CustomMosaic
     from multivisit.plan.layers import Layer
@@ -87,7 +86,10 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     known = {each.exposure.path: each.exposure for each in (*plan.vetting.frame, *plan.vetting.accepted)}
     # Sky cells, areas and grids follow the new WCS solutions.
     plan = _plan(rows, options, NoProgress(), known | alignment.exposures)
-    return replace(plan, alignment=alignment)
+    layers = [
+        replace(item, alignment_history=alignment_history(item.layer, alignment)) for item in plan.layers
+    ]
+    return replace(plan, layers=tuple(layers), alignment=alignment)
 
 
 def _plan(
@@ -149,6 +151,8 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
     ParameterError
         Fewer threads than one or less memory than a run needs are allowed.
     """
+    from multivisit.combine.planes import release_planes
+
     progress = progress or NoProgress()
     started = time.perf_counter()
     collecting = run_log(options.log_level) if messages is None else nullcontext(messages)
@@ -177,9 +181,12 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
             own = replace(options, threads=threads)
             with shares.of_layer() as share:
                 follow = _Follower(progress, item.layer, stop)
-                return _make_layer(item, own, messages, follow, control, share, plan.alignment)
+                return _make_layer(item, own, messages, follow, control, share)
 
-        results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
+        try:
+            results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
+        finally:
+            release_planes()
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
@@ -345,7 +352,6 @@ def _make_layer(
     follow: _Follower,
     control: QualityControl,
     share: LayerShare,
-    alignment: Alignment | None,
 ) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
@@ -357,8 +363,7 @@ def _make_layer(
     with layer_messages(name):
         try:
             # Layers share grids, but what a grid's WCS is asked must not come from two threads.
-            grid = replace(item.grid)
-            result = _combine_and_write(item, grid, base, options, follow, control, share, alignment)
+            result = _combine_and_write(item, replace(item.grid), base, options, follow, control, share)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -384,7 +389,6 @@ def _combine_and_write(
     follow: _Follower,
     control: QualityControl,
     share: LayerShare,
-    alignment: Alignment | None,
 ) -> LayerResult:
     """Combine a layer's exposures, write its product and preview, and check it."""
     from multivisit.plan.parameters import used_combination_values
@@ -394,7 +398,7 @@ def _combine_and_write(
     log.info("combining %d exposures on %d x %d pixels", len(layer.members), grid.shape[1], grid.shape[0])
     for name, value in used_combination_values(item.parameters).items():
         log.info("parameter %s = %s", name, value)
-    history = parameter_history(item, options) + alignment_history(layer, alignment)
+    history = [*parameter_history(item, options), *item.alignment_history]
     for line in history:
         log.info("%s", line)
     exposures = [member.exposure for member in layer.members]
