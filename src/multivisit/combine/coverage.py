@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,23 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MosaicStatistics", "ObservedWeights", "PixelRuns", "mosaic_statistics", "polygon_runs"]
+__all__ = [
+    "COUNTING_BYTES",
+    "MosaicStatistics",
+    "ObservedWeights",
+    "PixelRuns",
+    "mosaic_statistics",
+    "polygon_runs",
+]
 
 _CHUNK_PIXELS = 1_000_000
+_ROWS_AT_A_TIME = 1024
 _HALF_BITS = 16
 # Weights that are counted one by one: those of 64 upper halves, a quarter of an octave to either side.
 _EXACT = 64 << _HALF_BITS
+
+COUNTING_BYTES = (4 << 20) + 4 * _EXACT
+"""Bytes that counting weights takes: the counts, and the runs of observed pixels with what finds them."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +86,34 @@ class PixelRuns:
 
 
 @dataclass(frozen=True)
-class _Segments:
-    """Runs of observed pixels that the same chips cover, in the order of the flattened plane."""
+class _Counted:
+    """Values that occur in some number of pixels each."""
+
+    values: NDArray[np.float64]
+    pixels: NDArray[np.int64]
+
+    def mean(self) -> float:
+        """Mean over the pixels."""
+        return float(self.values @ self.pixels) / int(self.pixels.sum())
+
+    def median(self) -> float:
+        """Median over the pixels."""
+        return _median_of_counted(self.values, self.pixels)
+
+
+@dataclass(frozen=True)
+class _Observed:
+    """Runs of observed pixels in the order of the flattened plane, and how often and how long they are."""
 
     start: NDArray[np.int64]
     length: NDArray[np.int64]
-    number: NDArray[np.float64]
-    time: NDArray[np.float64]
+    number: _Counted
+    time: _Counted
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of observed pixels."""
+        return int(self.length.sum())
 
 
 def polygon_runs(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, int]) -> PixelRuns:
@@ -137,13 +170,13 @@ class ObservedWeights:
         width: int,
         per_second: float | None = None,
     ) -> None:
-        self.segments = _segments(runs, exposure_times, width)
+        self.observed = _observed(runs, exposure_times, width)
         self._width = width
         self._sums: dict[tuple[int, int], float] = {}
         self._upper = np.zeros(1 << _HALF_BITS, dtype=np.int64)
         expected = None
-        if per_second is not None and len(self.segments.time):
-            expected = per_second * _median_of_counted(self.segments.time, self.segments.length)
+        if per_second is not None and self.observed.n_pixels:
+            expected = per_second * self.observed.time.median()
         self._first_exact = _window_around(expected)
         self._exact = None if self._first_exact is None else np.zeros(_EXACT, dtype=np.uint32)
         self._lock = threading.Lock()
@@ -189,11 +222,11 @@ class ObservedWeights:
 
     def mean(self) -> float:
         """Give the mean weight."""
-        return math.fsum(self._sums.values()) / int(self.segments.length.sum())
+        return math.fsum(self._sums.values()) / self.observed.n_pixels
 
     def blank_fraction(self) -> float:
         """Give the share of weights that are 0."""
-        return int(self._upper[1 << (_HALF_BITS - 1)]) / int(self.segments.length.sum())
+        return int(self._upper[1 << (_HALF_BITS - 1)]) / self.observed.n_pixels
 
     def median(self, read_weight: Callable[[int, int], NDArray[np.float32]]) -> float:
         """Give the exact median weight.
@@ -211,7 +244,7 @@ class ObservedWeights:
 
         def chunks() -> Iterator[NDArray[np.float32]]:
             rows = max(1, _CHUNK_PIXELS // self._width)
-            observed = np.unique(self.segments.start // (self._width * rows)) * rows
+            observed = np.unique(self.observed.start // (self._width * rows)) * rows
             for first in observed.tolist():
                 yield self._values(first, read_weight(first, first + rows))
 
@@ -220,7 +253,7 @@ class ObservedWeights:
             first = self._first_exact >> _HALF_BITS
             pieces = self._exact.reshape(-1, 1 << _HALF_BITS)
             lower = {first + k: piece for k, piece in enumerate(pieces)}
-        return _median_of_chunks(chunks, int(self.segments.length.sum()), self._upper, lower)
+        return _median_of_chunks(chunks, self.observed.n_pixels, self._upper, lower)
 
     def _values(self, first_row: int, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the observed pixels out of some rows."""
@@ -232,14 +265,14 @@ class ObservedWeights:
 
     def _runs(self, first_row: int, n_pixels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Find where the observed pixels of some rows begin and end, counted from the first pixel."""
-        segments = self.segments
+        observed = self.observed
         offset = first_row * self._width
-        inside = slice(*np.searchsorted(segments.start, [offset, offset + n_pixels]))
-        starts = segments.start[inside] - offset
-        stops = starts + segments.length[inside]
+        inside = slice(*np.searchsorted(observed.start, [offset, offset + n_pixels]))
+        starts = observed.start[inside] - offset
+        stops = starts + observed.length[inside]
         if not len(starts):
             return starts, stops
-        # Segments that touch are read as one.
+        # Runs that touch are read as one.
         breaks = np.flatnonzero(starts[1:] != stops[:-1]) + 1
         return starts[np.append(0, breaks)], stops[np.append(breaks, len(starts)) - 1]
 
@@ -265,40 +298,75 @@ def mosaic_statistics(
     MosaicStatistics
         All 0 where nothing is observed.
     """
-    segments = weights.segments
-    length, number, time = segments.length, segments.number, segments.time
-    n_observed = int(length.sum())
-    if n_observed == 0:
+    observed = weights.observed
+    if observed.n_pixels == 0:
         return MosaicStatistics(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     return MosaicStatistics(
-        observed_fraction=n_observed / cell_pixels,
-        mean_exposure_time=float((time * length).sum()) / n_observed,
-        median_exposure_time=_median_of_counted(time, length),
-        mean_exposures=float((number * length).sum()) / n_observed,
-        median_exposures=_median_of_counted(number, length),
+        observed_fraction=observed.n_pixels / cell_pixels,
+        mean_exposure_time=observed.time.mean(),
+        median_exposure_time=observed.time.median(),
+        mean_exposures=observed.number.mean(),
+        median_exposures=observed.number.median(),
         mean_weight=weights.mean(),
         median_weight=weights.median(read_weight),
         blank_fraction=weights.blank_fraction(),
     )
 
 
-def _segments(runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int) -> _Segments:
-    """Cut the runs of all chips into segments of equal coverage."""
-    starts = [r.row * width + r.start for r in runs]
-    stops = [r.row * width + r.stop for r in runs]
+def _observed(runs: Sequence[PixelRuns], exposure_times: Sequence[float], width: int) -> _Observed:
+    """Find what is observed, some rows at a time: all runs at once would take much memory."""
+    per_second = _time_steps(exposure_times)
+    times = [round(per_second * time) for time in _finite(exposure_times)]
+    first = min((int(r.row[0]) for r in runs if len(r.row)), default=0)
+    last = max((int(r.row[-1]) + 1 for r in runs if len(r.row)), default=0)
+    starts, lengths = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    numbers: Counter[int] = Counter()
+    total_times: Counter[int] = Counter()
+    for row in range(first, last, _ROWS_AT_A_TIME):
+        start, length, number, time = _segments(runs, times, width, row, row + _ROWS_AT_A_TIME)
+        for counter, values in ((numbers, number), (total_times, time)):
+            found, place = np.unique(values, return_inverse=True)
+            pixels = np.zeros(len(found), dtype=np.int64)
+            np.add.at(pixels, place, length)
+            counter.update(dict(zip(found.tolist(), pixels.tolist(), strict=True)))
+        if len(start):
+            # Segments that touch are one run, but none goes on in the next row.
+            begins = np.append(True, (start[1:] != start[:-1] + length[:-1]) | (start[1:] % width == 0))
+            starts.append(start[begins])
+            lengths.append(np.add.reduceat(length, np.flatnonzero(begins)))
+    return _Observed(
+        np.concatenate(starts), np.concatenate(lengths), _counted(numbers), _counted(total_times, per_second)
+    )
+
+
+def _segments(
+    runs: Sequence[PixelRuns], times: Sequence[int], width: int, first_row: int, last_row: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cut the runs of all chips in some rows into segments of equal coverage.
+
+    Gives where each begins in the flattened plane, its length, the number of chips that cover it, and the sum
+    of their times.
+    """
+    inside = [slice(*np.searchsorted(r.row, [first_row, last_row])) for r in runs]
+    starts = [r.row[k] * width + r.start[k] for r, k in zip(runs, inside, strict=True)]
+    stops = [r.row[k] * width + r.stop[k] for r, k in zip(runs, inside, strict=True)]
     place = np.concatenate([np.empty(0, dtype=np.int64), *starts, *stops])
     sizes = [len(s) for s in starts]
     step = np.repeat(np.array([1, -1]), sum(sizes))
-    per_second = _time_steps(exposure_times)
-    times = np.array([round(per_second * time) for time in _finite(exposure_times)], dtype=np.int64)
-    change = np.concatenate([np.repeat(times, sizes), np.repeat(-times, sizes)])
+    each = np.array(times, dtype=np.int64)
+    change = np.concatenate([np.repeat(each, sizes), np.repeat(-each, sizes)])
     order = np.argsort(place, kind="stable")
     place, number, time = place[order], np.cumsum(step[order]), np.cumsum(change[order])
     length = np.diff(place, append=place[-1:])
     covered = (number > 0) & (length > 0)
-    return _Segments(
-        place[covered], length[covered], number[covered].astype(np.float64), time[covered] / per_second
-    )
+    return place[covered], length[covered], number[covered], time[covered]
+
+
+def _counted(pixels: Mapping[int, int], unit: float = 1.0) -> _Counted:
+    """Put counts of pixels in order; values are in parts of the unit."""
+    values = sorted(pixels)
+    counts = np.array([pixels[value] for value in values], dtype=np.int64)
+    return _Counted(np.array(values, dtype=np.float64) / unit, counts)
 
 
 def _finite(times: Sequence[float]) -> list[float]:

@@ -67,7 +67,7 @@ class PolynomialMap(Protocol):
         ...
 
     @property
-    def residual(self) -> NDArray[np.float64]:
+    def residual(self) -> NDArray[np.floating]:
         """Residual at the knots (axis, y knot, x knot)."""
         ...
 
@@ -285,7 +285,7 @@ def add_chip_to_rows(
         np.ascontiguousarray(pixel_map.coefficients),
         np.ascontiguousarray(pixel_map.x_knots),
         np.ascontiguousarray(pixel_map.y_knots),
-        np.ascontiguousarray(pixel_map.residual),
+        np.ascontiguousarray(pixel_map.residual, dtype=np.float64),
         pixel_map.centre,
         pixel_map.half_size,
         window.sums,

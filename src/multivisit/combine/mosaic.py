@@ -19,7 +19,7 @@ from multivisit.combine import _pixels
 from multivisit.combine.chip_cache import ChipPixels
 from multivisit.combine.chip_noise import chip_noise, sky_statistic
 from multivisit.combine.chip_parts import ChipCells, ChipParts
-from multivisit.combine.coverage import ObservedWeights, mosaic_statistics
+from multivisit.combine.coverage import COUNTING_BYTES, ObservedWeights, mosaic_statistics
 from multivisit.combine.engines import context_planes
 from multivisit.combine.layer_outliers import (
     missing_full_bits,
@@ -33,8 +33,15 @@ from multivisit.combine.records import ChipRecord, LayerMosaic, MosaicSummary
 from multivisit.combine.rejection import CosmicRayMasks, find_outliers
 from multivisit.combine.sky_file import levels_of_sky_file
 from multivisit.combine.sky_levels import SkyLevels, SkyMeter
-from multivisit.combine.sky_samples import patch_spacing
-from multivisit.combine.survey import SurveyMemory, file_unit, read_good_rows, read_prepared, survey_chips
+from multivisit.combine.sky_samples import patch_memory, patch_spacing
+from multivisit.combine.survey import (
+    SURVEY_BYTES,
+    SurveyMemory,
+    file_unit,
+    read_good_rows,
+    read_prepared,
+    survey_chips,
+)
 from multivisit.combine.sweep import SweepChip, SweepPlan, run_sweep
 from multivisit.combine.weights import PixelTest, StaticMasks, weight_per_pixel
 from multivisit.errors import CombineError
@@ -149,6 +156,26 @@ class PreparedLayer:
             n_used=int(item.in_grid),
         )
 
+    def patch_memory(self, parameters: CombinationParameters) -> int:
+        """Estimate the bytes that the sky's measurements take until the levels are known.
+
+        Parameters
+        ----------
+        parameters : CombinationParameters
+            How to combine.
+        """
+        if not (parameters.skysub and self.sky is None and "match" in parameters.skymethod):
+            return 0
+        n_pixels = sum(c.chip.shape[0] * c.chip.shape[1] for c in self.chips)
+        return patch_memory(n_pixels, max(c.chip.nominal_scale for c in self.chips))
+
+    def _survey_memory(self, parameters: CombinationParameters) -> int:
+        """Give the bytes that the survey takes at least; 0 where there is none, or it has been made."""
+        if self.surveyed is not None or not (parameters.static or (parameters.skysub and self.sky is None)):
+            return 0
+        largest = max(c.chip.shape[0] * c.chip.shape[1] for c in self.chips)
+        return largest * SURVEY_BYTES + self.patch_memory(parameters)
+
     def _in_parts(self, item: PreparedChip, parameters: CombinationParameters) -> bool:
         """Tell whether a chip is read in parts: where its pixels share a weight that is known beforehand."""
         one_weight = parameters.final_wht_type == "EXP" and not self.error_plane and not parameters.driz_cr
@@ -189,7 +216,8 @@ class PreparedLayer:
             chips,
             context_chips,
             parameters.final_kernel,
-            held=sum(masked.values()) + hit,
+            held=sum(masked.values()) + hit + COUNTING_BYTES,
+            survey=sum(masked.values()) + self._survey_memory(parameters),
             weight_planes=parameters.final_wht_type == "ERR",
             variance=self.error_plane,
         )
@@ -434,7 +462,9 @@ def survey_layer(
         parameters,
         static_masks,
         meter,
-        SurveyMemory.share(n_pixels, threads, memory, kept, maps),
+        SurveyMemory.share(
+            n_pixels, threads, memory, kept, maps=maps, patches=layer.patch_memory(parameters)
+        ),
         lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
     )
     return replace(layer, sky=layer.sky if meter is None else meter.levels(), surveyed=surveyed)

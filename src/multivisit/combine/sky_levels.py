@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from multivisit.combine.sky_samples import ChipSky, SkyPatches, SkyStatistic, chip_patches, merge_patches
+from multivisit.combine.sky_samples import (
+    ChipSky,
+    PackedPatches,
+    SkyPatches,
+    SkyStatistic,
+    chip_patches,
+    merge_patches,
+)
 from multivisit.combine.weights import PixelTest
 from multivisit.errors import ParameterError
 
@@ -251,7 +258,7 @@ class SkyMeter:
         self._output_scale = output_scale
         self._spacing = spacing
         self._origin = origin
-        self._patches: dict[int, SkyPatches] = {}
+        self._patches: dict[int, PackedPatches] = {}
         self._lowest: dict[int, float] = {}
 
     def usable_test(self, bits: int | None, unit: float = 1.0) -> PixelTest:
@@ -332,8 +339,9 @@ class SkyMeter:
         if sky.level is not None:
             self._lowest[exposure_number] = min(sky.level, self._lowest.get(exposure_number, np.inf))
         if sky.patches is not None:
-            known = [self._patches[exposure_number]] if exposure_number in self._patches else []
-            self._patches[exposure_number] = merge_patches([*known, sky.patches])
+            known = self._patches.get(exposure_number)
+            patches = [sky.patches] if known is None else [known.unpacked(), sky.patches]
+            self._patches[exposure_number] = PackedPatches.of(merge_patches(patches))
 
     def levels(self) -> SkyLevels:
         """Give the levels of all exposures.
@@ -364,14 +372,13 @@ class SkyMeter:
         return SkyLevels(levels, matched.groups, tuple(size > 1 for size in sizes), tuple(differences), noise)
 
     def _match(self) -> tuple[MatchedLevels, list[LevelDifference], float]:
-        numbers = sorted(self._patches)
-        differences = [
-            difference
-            for position, one in enumerate(numbers)
-            for other in numbers[position + 1 :]
-            if (difference := level_difference(self._patches[one], self._patches[other], (one, other)))
-            is not None
-        ]
+        differences = []
+        for one, first in sorted(self._patches.items()):
+            unpacked = first.unpacked()
+            for other, second in sorted(self._patches.items()):
+                if other > one and first.touches(second):
+                    difference = level_difference(unpacked, second.unpacked(), (one, other))
+                    differences += [] if difference is None else [difference]
         noise = float(np.median([p.noise for p in self._patches.values()])) if self._patches else 0.0
         matched = match_levels(self._n_exposures, differences, noise)
         for d in differences:

@@ -9,7 +9,7 @@ patches with stars, galaxies' cores or cosmic rays are recognised in either expo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
 
     from multivisit.combine.drizzle_engine import PixelCoordinates
 
-__all__ = ["ChipSky", "SkyPatches", "SkyStatistic", "chip_patches", "merge_patches", "patch_spacing"]
+__all__ = [
+    "ChipSky",
+    "PackedPatches",
+    "SkyPatches",
+    "SkyStatistic",
+    "chip_patches",
+    "merge_patches",
+    "patch_memory",
+    "patch_spacing",
+]
 
 STATISTICS = ("median", "mean", "mode")
 
@@ -39,6 +48,8 @@ _LOCAL_BLOCKS = 8
 _POSITION_STEP = 16
 _MAD_TO_SIGMA = 1.4826
 _FINE_PIXELS, _COARSE_PIXELS, _COARSE_SCALE = 16, 8, 0.09
+# Of a patch: three numbers in single precision, and those at the chips' edges besides.
+_PACKED_BYTES = 15
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,76 @@ class SkyPatches:
     """Standard deviation of one pixel's brightness."""
 
 
+@dataclass(frozen=True, eq=False)
+class PackedPatches:
+    """Patches in little memory: in single precision, and only those that hold pixels."""
+
+    first: tuple[int, int]
+    """See `SkyPatches`."""
+
+    shape: tuple[int, int]
+    """Rows and columns of the lattice's part."""
+
+    held: NDArray[np.uint8] = field(repr=False)
+    """Which patches hold pixels, a bit each."""
+
+    values: NDArray[np.float32] = field(repr=False)
+    """Their ``total``, ``pixels`` and ``clipped``, shape (3, n)."""
+
+    full: float
+    """See `SkyPatches`."""
+
+    noise: float
+    """See `SkyPatches`."""
+
+    @classmethod
+    def of(cls, patches: SkyPatches) -> PackedPatches:
+        """Pack patches.
+
+        Parameters
+        ----------
+        patches : SkyPatches
+            The patches.
+
+        Returns
+        -------
+        PackedPatches
+            The same, rounded to single precision.
+        """
+        held = (patches.pixels > 0.0) | (patches.clipped > 0.0)
+        values = np.stack([plane[held] for plane in (patches.total, patches.pixels, patches.clipped)])
+        shape = (held.shape[0], held.shape[1])
+        packed = np.packbits(held)
+        return cls(patches.first, shape, packed, values.astype(np.float32), patches.full, patches.noise)
+
+    def unpacked(self) -> SkyPatches:
+        """Give the patches."""
+        held = np.unpackbits(self.held, count=self.shape[0] * self.shape[1]).astype(np.bool_)
+        planes = np.zeros((3, held.size))
+        planes[:, held] = self.values
+        total, pixels, clipped = planes.reshape(3, *self.shape)
+        return SkyPatches(self.first, total, pixels, clipped, self.full, self.noise)
+
+    def touches(self, other: PackedPatches) -> bool:
+        """Tell whether the part of the lattice overlaps that of others.
+
+        Parameters
+        ----------
+        other : PackedPatches
+            The others.
+
+        Returns
+        -------
+        bool
+            Whether it does.
+        """
+        return all(
+            self.first[axis] < other.first[axis] + other.shape[1 - axis]
+            and other.first[axis] < self.first[axis] + self.shape[1 - axis]
+            for axis in (0, 1)
+        )
+
+
 @dataclass(frozen=True)
 class ChipSky:
     """What one chip tells of the sky."""
@@ -167,8 +248,30 @@ def patch_spacing(nominal_scale: float, output_scale: float) -> float:
         Spacing in output pixels. Patches are about an arcsecond: small enough that many have no star, large
         enough that pixel phases do not matter.
     """
-    pixels = _COARSE_PIXELS if nominal_scale > _COARSE_SCALE else _FINE_PIXELS
-    return pixels * nominal_scale / output_scale
+    return _patch_pixels(nominal_scale) * nominal_scale / output_scale
+
+
+def patch_memory(n_pixels: int, nominal_scale: float) -> int:
+    """Estimate what the patches of chips take when they are packed.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Pixels of all chips.
+    nominal_scale : float
+        Largest nominal pixel scale of the chips, arcsec.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    return int(n_pixels / _patch_pixels(nominal_scale) ** 2 * _PACKED_BYTES)
+
+
+def _patch_pixels(nominal_scale: float) -> int:
+    """Native pixels along a patch."""
+    return _COARSE_PIXELS if nominal_scale > _COARSE_SCALE else _FINE_PIXELS
 
 
 def chip_patches(

@@ -35,12 +35,18 @@ if TYPE_CHECKING:
 
     Measure = Callable[[int], "ChipSky | None"]
 
-__all__ = ["SurveyMemory", "SurveyedChips", "file_unit", "read_good_rows", "read_prepared", "survey_chips"]
+__all__ = [
+    "SURVEY_BYTES",
+    "SurveyMemory",
+    "SurveyedChips",
+    "file_unit",
+    "read_good_rows",
+    "read_prepared",
+    "survey_chips",
+]
 
-# Pixels, three masks, and the sums over blocks of pixels with what is made of them.
-_WORKER_BYTES = 16
-# Of the patches of an exposure, for each of its pixels, where they lie askew in the output plane.
-_PATCH_BYTES = 0.25
+SURVEY_BYTES = 9
+"""Bytes that each pixel takes at most while a chip is surveyed: pixels, masks, and sums over blocks."""
 
 
 class SurveyedChips:
@@ -102,7 +108,14 @@ class SurveyMemory:
 
     @classmethod
     def share(
-        cls, n_pixels: Sequence[int], threads: int, memory: int | None, kept: int | None, maps: int = 0
+        cls,
+        n_pixels: Sequence[int],
+        threads: int,
+        memory: int | None,
+        kept: int | None,
+        *,
+        maps: int = 0,
+        patches: int = 0,
     ) -> SurveyMemory:
         """Divide a budget.
 
@@ -118,6 +131,8 @@ class SurveyMemory:
             Bytes that the sweep has for chips.
         maps : int
             Bytes of the chips' pixel maps, which are not among those that the survey may take.
+        patches : int
+            Bytes that the sky's measurements take.
 
         Returns
         -------
@@ -127,8 +142,7 @@ class SurveyMemory:
         n_workers = max(1, min(threads, len(n_pixels)))
         if memory is None:
             return cls(n_workers, kept)
-        worker = max(n_pixels, default=0) * _WORKER_BYTES
-        patches = int(sum(n_pixels) * _PATCH_BYTES)
+        worker = max(n_pixels, default=0) * SURVEY_BYTES
         left = memory - patches
         n_workers = max(1, min(n_workers, left // max(1, worker)))
         # To read a chip again costs little: with what else grows with their number, chips take half at most.

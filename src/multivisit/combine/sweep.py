@@ -80,7 +80,9 @@ class SweepPlan:
     kernel : str
         The drizzle kernel, on which the memory depends.
     held : int
-        Bytes that are taken all the time: the static masks.
+        Bytes that are taken all the time: the static masks, and the counts of weights.
+    survey : int
+        Bytes that it takes at least to read each chip once before, when static masks are all that is held.
     weight_planes : bool
         Whether each pixel has a weight of its own.
     variance : bool
@@ -95,6 +97,7 @@ class SweepPlan:
         kernel: str = "square",
         held: int = 0,
         *,
+        survey: int = 0,
         weight_planes: bool = False,
         variance: bool = False,
     ) -> None:
@@ -102,6 +105,7 @@ class SweepPlan:
         self.more_bytes = 4 * (int(weight_planes) + int(variance))
         self.shape = shape
         self.held = held
+        self.survey = survey
         self.kernel = kernel
         self.chips = {chip.number: chip for chip in chips}
         self.context_chips = context_chips
@@ -142,8 +146,8 @@ class SweepPlan:
         return max(self.whole_pixels.values(), default=0) * (LOADING_BYTES + self.more_bytes)
 
     def least_memory(self) -> int:
-        """Give the bytes without which the sweep is not possible: one strip and one chip being read."""
-        return self.worker_memory() + self.loading_memory() + self.held
+        """Give the bytes without which no mosaic is possible: one strip and one chip being read."""
+        return max(self.worker_memory() + self.loading_memory() + self.held, self.survey)
 
     def most_memory(self, threads: int) -> int:
         """Give the bytes beyond which more memory makes nothing quicker: all strips and all chips.
@@ -221,7 +225,8 @@ class SweepPlan:
             )
         # Another thread pays when a strip more and the chip that it uses fit.
         largest = max(self.whole_pixels.values(), default=0)
-        spare = (memory - least) // (self.worker_memory() + largest * (KEPT_BYTES + self.more_bytes))
+        one = self.worker_memory() + self.loading_memory() + self.held
+        spare = (memory - one) // (self.worker_memory() + largest * (KEPT_BYTES + self.more_bytes))
         n_workers = min(n_workers, 1 + spare)
         return n_workers, memory - self.held - n_workers * self.worker_memory()
 
