@@ -147,8 +147,8 @@ def _weights(facts: LayerFacts) -> Check:
     kind = "mean" if parameters.final_kernel == "point" or parameters.final_pixfrac < 1.0 else "median"
     weight, time = statistics.median_weight, statistics.median_exposure_time
     if kind == "mean":
-        weight = statistics.mean_weight * (1.0 - statistics.blank_fraction)
-        time = statistics.mean_exposure_time
+        weight = statistics.mean_weight
+        time = statistics.mean_exposure_time * _good_share(facts)
     expected = time * ratio
     if expected <= 0.0:
         return not_run("weights", "No exposure time is known.")
@@ -166,6 +166,17 @@ def _weights(facts: LayerFacts) -> Check:
             },
         ],
     )
+
+
+def _good_share(facts: LayerFacts) -> float:
+    """Give the share of the chips' pixels that are good."""
+    pairs = [
+        (record.n_good_pixels, chip.shape[0] * chip.shape[1])
+        for exposure in facts.exposures
+        for chip in exposure.chips
+        if (record := facts.records.get((exposure.filename, chip.extver))) is not None and record.in_grid
+    ]
+    return sum(good for good, _ in pairs) / max(1, sum(number for _, number in pairs))
 
 
 def _covered_area(facts: LayerFacts) -> Check:
