@@ -123,7 +123,10 @@ class PixelMap:
                 f"the pixel map of a chip of shape {shape} differs from its WCS by {error:.2g} output pixel, "
                 f"expected at most {LARGEST_ERROR}. Are its lookup tables damaged?"
             )
-        return replace(unchecked, error=error)
+        # Images of one plane have the same map but for this shift, to the last bit.
+        coefficients = unchecked.coefficients.copy()
+        coefficients[:, 0, 0] += np.asarray(output_wcs.wcs.crpix) - 1.0
+        return replace(unchecked, coefficients=coefficients, error=error)
 
     @property
     def degree(self) -> int:
@@ -239,7 +242,7 @@ class PixelMap:
 
 
 class _Transform:
-    """The exact transform from chip pixels to output pixels, with a private WCS object.
+    """The exact transform from chip pixels to output pixels as seen from the tangent point; has its own WCS.
 
     Both projections are gnomonic, and a gnomonic plane is carried into another one by a projective map: a
     matrix takes (x, y, 1) on the one plane, distortions taken off, to a multiple of (u, v, 1) on the other.
@@ -252,6 +255,7 @@ class _Transform:
             self.chip_wcs, output_wcs = chip_wcs.deepcopy(), output_wcs.deepcopy()
         self._to_sky = _pixels_to_sky(self.chip_wcs)
         self._towards = _rotation(output_wcs)[:, 2] @ self._to_sky
+        output_wcs.wcs.crpix = [1.0, 1.0]
         self._matrix = np.linalg.inv(_pixels_to_sky(output_wcs)) @ self._to_sky
 
     def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
