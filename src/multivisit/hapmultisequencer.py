@@ -102,7 +102,7 @@ def run_mvm_processing(
     compress : bool
         Tile-compress the products' images without loss (GZIP_2): smaller files that take longer to write.
     threads : int, optional
-        Threads that combine a layer: one a core by default, 8 at most.
+        Threads that combine layers, two or more of which may be in work: one a core by default, 8 at most.
     memory : int or str, optional
         Most memory that the process takes, in bytes or as text (``'2GiB'``); half of what is free by default.
 

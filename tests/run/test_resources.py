@@ -17,7 +17,6 @@ from multivisit.run.resources import (
     LEAST_MEMORY,
     available_memory,
     default_threads,
-    memory_left,
     parse_memory,
     process_memory,
     with_resources,
@@ -183,15 +182,3 @@ def test_a_mosaic_as_large_as_a_sky_cell_stays_within_its_memory(tmp_path: Path)
         middle = hdus["WHT"].section[shape[0] // 2 - 100 : shape[0] // 2 + 100, shape[1] // 2]
         assert middle.max() > 0
     Path(result["product"]).unlink()
-
-
-def test_what_is_left_of_a_budget_is_what_the_process_does_not_take() -> None:
-    assert memory_left(None, 5) is None
-    budget = 64 * process_memory()
-    left = memory_left(budget, 1 << 20)
-    assert left is not None
-    assert left == pytest.approx(budget - process_memory() - (1 << 20), rel=0.01)
-    # More is asked for than there is: memory that is free is given back, the rest is told.
-    short = memory_left(process_memory() // 2, 0)
-    assert short is not None
-    assert short < 0

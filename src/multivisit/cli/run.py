@@ -80,7 +80,7 @@ def options_of_run(
     ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads that combine a mosaic (default: one a core, 8 at most).", min=1),
+        typer.Option(help="Threads that combine mosaics (default: one a core, 8 at most).", min=1),
     ] = None,
     memory: Annotated[
         str | None,

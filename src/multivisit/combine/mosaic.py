@@ -1,6 +1,6 @@
 """The mosaic of one layer: all exposures of one detector and filter on the grid of a sky cell.
 
-``prepare_layer`` finds where the chips fall, measures the sky and collects the static masks;
+``place_layer`` finds where the chips fall; ``survey_layer`` measures the sky and collects the static masks;
 ``combine_strips`` combines the chips strip by strip and hands the finished rows on;
 ``combine_layer`` does the whole and gives the planes.
 """
@@ -47,7 +47,14 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
     TestedChip = Callable[[PreparedChip, NDArray[np.float32], NDArray[np.bool_]], None]
 
-__all__ = ["PreparedLayer", "combine_layer", "combine_strips", "prepare_layer"]
+__all__ = [
+    "PreparedLayer",
+    "combine_layer",
+    "combine_strips",
+    "place_layer",
+    "prepare_layer",
+    "survey_layer",
+]
 
 _LOG = logging.getLogger(__name__)
 
@@ -301,6 +308,34 @@ def prepare_layer(
     ParameterError
         If the memory is not enough.
     """
+    layer = place_layer(members, grid, parameters, error_plane=error_plane)
+    return survey_layer(layer, parameters, threads=threads, memory=memory, progress=progress)
+
+
+def place_layer(
+    members: Sequence[Exposure],
+    grid: OutputGrid,
+    parameters: CombinationParameters,
+    *,
+    error_plane: bool = False,
+) -> PreparedLayer:
+    """Find where the chips fall; no pixel is read.
+
+    Parameters
+    ----------
+    members, grid, parameters, error_plane
+        See `prepare_layer`.
+
+    Returns
+    -------
+    PreparedLayer
+        Chips, with sky levels only if a file gives them, and with static masks that are still empty.
+
+    Raises
+    ------
+    CombineError
+        If a chip cannot be mapped, or no exposure falls in the grid.
+    """
     chips = tuple(
         chip for number, exposure in enumerate(members) for chip in place_chips(number, exposure, grid)
     )
@@ -310,21 +345,53 @@ def prepare_layer(
             f"{grid.shape[1]} x {grid.shape[0]} pixels. Choose the sky cells that they touch."
         )
     static_masks = StaticMasks(parameters.static_sig) if parameters.static else None
-    meter = None
     sky = None
     if parameters.skysub and parameters.skyfile:
         sky = levels_of_sky_file(Path(parameters.skyfile), members)
-    elif parameters.skysub:
+    return PreparedLayer(grid, chips, sky, static_masks, error_plane=error_plane)
+
+
+def survey_layer(
+    layer: PreparedLayer,
+    parameters: CombinationParameters,
+    *,
+    threads: int = 1,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> PreparedLayer:
+    """Measure the sky and collect the static masks.
+
+    Parameters
+    ----------
+    layer : PreparedLayer
+        A layer that has been placed.
+    parameters, threads, memory, progress
+        See `prepare_layer`.
+
+    Returns
+    -------
+    PreparedLayer
+        The same with sky levels, and with the chips that have been kept.
+
+    Raises
+    ------
+    CombineError
+        If a chip cannot be read.
+    ParameterError
+        If the memory is not enough.
+    """
+    chips, grid, static_masks = layer.chips, layer.grid, layer.static_masks
+    meter = None
+    if parameters.skysub and layer.sky is None:
         meter = SkyMeter(
             parameters.skymethod,
             sky_statistic(parameters),
-            len(members),
+            len({c.exposure_number for c in chips}),
             grid.scale,
             patch_spacing(max(c.chip.nominal_scale for c in chips), grid.scale),
             # One lattice a projection cell: the levels do not depend on which part of it is made.
             grid.ltv,
         )
-    layer = PreparedLayer(grid, chips, sky, static_masks, error_plane=error_plane)
     if meter is None and static_masks is None:
         return layer
     plan = layer.sweep_plan(parameters)
@@ -339,7 +406,7 @@ def prepare_layer(
         SurveyMemory.share(n_pixels, threads, memory, kept),
         lambda name, step: _report(progress, f"Measuring {name}", step, _number_of_steps(chips, parameters)),
     )
-    return replace(layer, sky=sky if meter is None else meter.levels(), surveyed=surveyed)
+    return replace(layer, sky=layer.sky if meter is None else meter.levels(), surveyed=surveyed)
 
 
 def combine_strips(

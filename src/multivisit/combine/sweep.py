@@ -127,6 +127,24 @@ class SweepPlan:
         loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
         return self.worker_memory() + loading + self.held
 
+    def most_memory(self, threads: int) -> int:
+        """Give the bytes beyond which more memory makes nothing quicker: all strips and all chips.
+
+        Parameters
+        ----------
+        threads : int
+            Most threads that may run.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
+        n_workers = min(threads, len(self.strips))
+        chips = sum(self.n_pixels.values()) * (KEPT_BYTES + self.more_bytes)
+        loading = max(self.n_pixels.values()) * (LOADING_BYTES + self.more_bytes)
+        return n_workers * (self.worker_memory() + loading) + chips + self.held
+
     def memory_for_kept(self, threads: int, memory: int | None) -> int | None:
         """Give the bytes that chips may take that are kept from before the sweep.
 

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError
-from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,12 +18,13 @@ __all__ = ["catalog_layer"]
 
 log = logging.getLogger(__name__)
 
-# What the allocator keeps for itself, and the tables.
-_ROOM = 32 << 20
-
 
 def catalog_layer(
-    item: PlannedLayer, product: Path, options: RunOptions, progress: Callable[[str, int, int], None]
+    item: PlannedLayer,
+    product: Path,
+    options: RunOptions,
+    progress: Callable[[str, int, int], None],
+    memory: int | None = None,
 ) -> tuple[tuple[Path, ...], str]:
     """Write the catalogs of a mosaic; a mosaic without them is still a mosaic.
 
@@ -38,6 +38,8 @@ def catalog_layer(
         Which catalogs, threads, memory.
     progress : callable
         Called with a message, the number of steps done and their total number.
+    memory : int, optional
+        Bytes that cataloguing may take; None for no limit.
 
     Returns
     -------
@@ -50,7 +52,6 @@ def catalog_layer(
         return (), ""
     from multivisit.catalogs.making import make_catalogs
 
-    memory = None if options.memory is None else max(0, options.memory - process_memory() - _ROOM)
     try:
         made = make_catalogs(
             product,

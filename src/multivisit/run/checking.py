@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError
-from multivisit.run.resources import process_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,10 +46,12 @@ class QualityControl:
     moment: float = field(default_factory=time.time)
     """Seconds since 1970, the same in all files of the run."""
 
-    visits: dict[str, list[VisitSources]] = field(default_factory=dict)
-    """Sources of each visit and layer by sky cell, for the cross-match at the end."""
+    visits: dict[str, tuple[str, list[VisitSources]]] = field(default_factory=dict)
+    """Sky cell and sources of each visit of each layer, by its name, for the cross-match at the end."""
 
-    def check(self, item: PlannedLayer, made: MadeMosaic, seconds: float) -> CheckedLayer:
+    def check(
+        self, item: PlannedLayer, made: MadeMosaic, seconds: float, memory: int | None = None
+    ) -> CheckedLayer:
         """Check a layer that has been made and write its quality files.
 
         Parameters
@@ -61,6 +62,8 @@ class QualityControl:
             Its product and records.
         seconds : float
             How long it took to make.
+        memory : int, optional
+            Bytes that checking may take; None for no limit.
 
         Returns
         -------
@@ -69,7 +72,7 @@ class QualityControl:
         """
         name = item.layer.product_basename
         try:
-            return self._check(item, made, seconds)
+            return self._check(item, made, seconds, memory)
         except MultivisitError as error:
             log.error("%s: no quality checks: %s", name, error)
         except Exception:
@@ -94,8 +97,12 @@ class QualityControl:
             return list(results)
         from multivisit.quality.published import crossmatch_name, write_crossmatch
 
+        of_cell: dict[str, list[VisitSources]] = {}
+        # Layers end in any order; the cross-match takes them in that of the results.
+        for cell, sources in (self.visits[result.name] for result in results if result.name in self.visits):
+            of_cell.setdefault(cell, []).extend(sources)
         written: list[Path] = []
-        for visits in self.visits.values():
+        for visits in of_cell.values():
             try:
                 written += write_crossmatch(visits, self.options.output_folder, self.moment)
             except MultivisitError as error:
@@ -112,7 +119,9 @@ class QualityControl:
             for result in results
         ]
 
-    def _check(self, item: PlannedLayer, made: MadeMosaic, seconds: float) -> CheckedLayer:
+    def _check(
+        self, item: PlannedLayer, made: MadeMosaic, seconds: float, memory: int | None
+    ) -> CheckedLayer:
         from multivisit.quality.facts import LayerFacts
         from multivisit.quality.layer import assess_layer, write_quality
 
@@ -127,11 +136,11 @@ class QualityControl:
             from multivisit.quality.published import visit_sources, write_wcsname
             from multivisit.quality.survey import look_at_exposures
 
-            memory = None if options.memory is None else max(0, options.memory - process_memory())
             looks = look_at_exposures(facts, threads=options.threads or 1, memory=memory)
             if layer.scale_name == "fine":
                 files.append(write_wcsname(facts, options.output_folder, self.moment))
-                self.visits.setdefault(layer.sky_cell_id, []).extend(visit_sources(facts, looks))
+                sources = visit_sources(facts, looks)
+                self.visits[layer.product_basename] = (layer.sky_cell_id, sources)
         run = {
             "seconds": round(seconds, 2),
             "peak_memory_mib": _peak_memory() >> 20,

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.combine.engines import context_planes
-from multivisit.combine.mosaic import combine_strips, prepare_layer
+from multivisit.combine.mosaic import combine_strips, place_layer, survey_layer
 from multivisit.errors import ProductError
 from multivisit.products.cleaned import CleanedExposures
 from multivisit.products.preview import PreviewMaker
 from multivisit.products.stretch import observed_area
 from multivisit.products.writer import LayerWriter
 from multivisit.run.diagnostics import write_diagnostics
-from multivisit.run.resources import memory_left
+from multivisit.run.memory_shares import LayerShare, MemoryShares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["MadeMosaic", "make_mosaic"]
 
 log = logging.getLogger(__name__)
-
-# Headers, footprints, the preview, and what the allocator keeps for itself.
-_ROOM = 48 << 20
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,7 @@ def make_mosaic(
     progress: Callable[[str, int, int], None],
     *,
     history: Sequence[str] = (),
+    share: LayerShare | None = None,
 ) -> MadeMosaic:
     """Combine a layer's exposures and write its product and preview.
 
@@ -108,6 +106,8 @@ def make_mosaic(
         See `multivisit.combine.mosaic.combine_layer`.
     history : sequence of str, optional
         More lines for the product's HISTORY.
+    share : LayerShare, optional
+        The layer's share of the memory; by default it may take all that the options allow.
 
     Returns
     -------
@@ -120,20 +120,14 @@ def make_mosaic(
         The mosaic cannot be combined, not within the memory, or not be written; nothing is left then.
     """
     exposures = [member.exposure for member in layer.members]
-    memory = memory_left(options.memory, _ROOM)
+    share = share or MemoryShares(options.memory).of_layer()
     threads = options.threads or 1
-    prepared = prepare_layer(
-        exposures,
-        grid,
-        parameters,
-        error_plane=options.error_plane,
-        threads=threads,
-        memory=memory,
-        progress=progress,
-    )
-    if (left := memory_left(options.memory, _ROOM)) is not None:
-        # The survey has left more behind than what is of use now.
-        memory = left + prepared.nbytes
+    placed = place_layer(exposures, grid, parameters, error_plane=options.error_plane)
+    plan = placed.sweep_plan(parameters)
+    memory = share.ask(plan.least_memory(), plan.most_memory(threads))
+    prepared = survey_layer(placed, parameters, threads=threads, memory=memory, progress=progress)
+    # The survey may have left more behind than what is of use now.
+    memory = share.left(prepared.nbytes)
     writer = LayerWriter(
         options.output_folder,
         layer,

@@ -116,7 +116,8 @@ class RunOptions:
     """Write the report of the output folder, one HTML page, at the end."""
 
     threads: int | None = None
-    """Most threads that combine a layer (default: one a core, 8 at most). Results do not depend on it."""
+    """Most threads that combine layers, two or more of which may be in work at the same time (default: one a
+    core, 8 at most). Results do not depend on it."""
 
     memory: int | None = None
     """Bytes that the run's process may take at most (default: half of what is free when it starts).

@@ -10,18 +10,24 @@ __all__ = ["NoProgress", "Progress"]
 class Progress(Protocol):
     """Whoever wants to follow a run implements these."""
 
-    def stage(self, description: str, total: int) -> None:
-        """Begin a stage of ``total`` steps."""
+    def stage(self, description: str, total: int, task: str = "") -> None:
+        """Begin a stage of ``total`` steps of a task; several tasks may go on at the same time."""
 
-    def advance(self, description: str | None = None) -> None:
-        """One step of the current stage is done."""
+    def advance(self, description: str | None = None, task: str = "") -> None:
+        """One step of the task's current stage is done; called from any thread."""
+
+    def finish(self, task: str) -> None:
+        """Forget a task: it has ended, well or not."""
 
 
 class NoProgress:
     """Follows nothing: the default of the library."""
 
-    def stage(self, description: str, total: int) -> None:
+    def stage(self, description: str, total: int, task: str = "") -> None:
         """Ignore the stage."""
 
-    def advance(self, description: str | None = None) -> None:
+    def advance(self, description: str | None = None, task: str = "") -> None:
         """Ignore the step."""
+
+    def finish(self, task: str) -> None:
+        """Ignore the end."""

@@ -20,7 +20,7 @@ __all__ = [
     "LEAST_MEMORY",
     "available_memory",
     "default_threads",
-    "memory_left",
+    "give_memory_back",
     "parse_memory",
     "process_memory",
     "with_resources",
@@ -136,31 +136,11 @@ def available_memory() -> int | None:
     return min((n for n in found if n is not None), default=None)
 
 
-def memory_left(memory: int | None, room: int) -> int | None:
-    """Give the part of a budget that is left for pixels.
-
-    The C library keeps freed memory for itself. It is asked to give that back where little is left: to take
-    it anew costs time.
-
-    Parameters
-    ----------
-    memory : int or None
-        Bytes that the process may take; None for no limit.
-    room : int
-        Bytes that something else will need.
-
-    Returns
-    -------
-    int or None
-        Bytes, which may be negative; None for no limit.
-    """
-    if memory is None:
-        return None
-    if memory - process_memory() < memory // 2:
-        gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
-    return memory - process_memory() - room
+def give_memory_back() -> None:
+    """Ask the C library to give freed memory back to the system, which it keeps to be quick."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def process_memory() -> int:

@@ -1,4 +1,4 @@
-"""What happens in what order: plan a run, make its layers one after another, leave a record of all of it."""
+"""What happens in what order: plan a run, make its layers, leave a record of all of it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from multivisit.errors import MultivisitError, NoViableDataError, ParameterError
 from multivisit.run.cataloguing import catalog_layer
 from multivisit.run.checking import QualityControl
 from multivisit.run.logs import RunLog, layer_messages, run_log
+from multivisit.run.memory_shares import MemoryShares
 from multivisit.run.options import ReturnCode, RunOptions
 from multivisit.run.parameters import (
     check_parameter_files,
@@ -27,6 +28,7 @@ from multivisit.run.records import prepare_folder, write_records, write_trailer
 from multivisit.run.report import chip_in_words, options_in_words
 from multivisit.run.resources import with_resources
 from multivisit.run.results import LayerResult, PlannedLayer, RunPlan, RunResult
+from multivisit.run.side_by_side import layers_in_work, make_side_by_side, work_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from multivisit.plan.layers import Layer
     from multivisit.plan.poller import PollerRow
     from multivisit.plan.vetting import Vetting, VettingRecord
+    from multivisit.run.memory_shares import LayerShare
+    from multivisit.run.side_by_side import StopSign
     from multivisit.sky.grid import OutputGrid
 
 __all__ = ["plan_run", "run"]
@@ -99,7 +103,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
 
 
 def run(options: RunOptions, progress: Progress | None = None, messages: RunLog | None = None) -> RunResult:
-    """Make the mosaics: plan, combine and write layer after layer, and leave the record of it.
+    """Make the mosaics: plan, combine and write the layers, some at a time, and leave the record of it.
 
     A layer that fails does not stop the others. An interruption (Ctrl-C) stops at once; files are
     complete or not there.
@@ -146,9 +150,16 @@ def run(options: RunOptions, progress: Progress | None = None, messages: RunLog 
         if options.written_parameters is not None and plan.layers:
             written.append(write_parameters(options.written_parameters, plan.layers))
         control = QualityControl(options)
-        results = control.finish(
-            [_make_layer(item, plan, messages, progress, control) for item in plan.layers]
-        )
+        in_work = layers_in_work(sum(work_in(item) > 0 for item in plan.layers), options.threads or 1)
+        shares = MemoryShares(options.memory, len(plan.layers), in_work)
+
+        def make(item: PlannedLayer, threads: int, stop: StopSign) -> LayerResult:
+            own = replace(options, threads=threads)
+            with shares.of_layer() as share:
+                follow = _Follower(progress, item.layer, stop)
+                return _make_layer(item, own, messages, follow, control, share)
+
+        results = control.finish(make_side_by_side(make, plan.layers, options.threads or 1))
         vetting = _with_unused(plan.vetting, results)
         code = _return_code(plan, vetting, results)
         log.info("%.1f s, return code %d (%s)", time.perf_counter() - started, code, code.name)
@@ -281,12 +292,38 @@ def _with_grid_of_parameters(item: PlannedLayer) -> PlannedLayer:
     return replace(item, grid=grid_for_parameters(item.grid, item.parameters))
 
 
+class _Follower:
+    """Tells a layer's steps to whoever follows the run, and tells the layer when the run stops."""
+
+    def __init__(self, progress: Progress, layer: Layer, stop: StopSign) -> None:
+        self._progress = progress
+        self._task = layer.product_basename
+        self._label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
+        self._stop = stop
+
+    def __call__(self, description: str, done: int, total: int) -> None:
+        """Take note of a step. Raises `GivenUpError` if the run stops."""
+        self._stop.check()
+        if done == 0:
+            self._progress.stage(f"{self._label}: {description}", total, self._task)
+        else:
+            self._progress.advance(f"{self._label}: {description}", self._task)
+
+    def finish(self) -> None:
+        """Take note that the layer has ended."""
+        self._progress.finish(self._task)
+
+
 def _make_layer(
-    item: PlannedLayer, plan: RunPlan, messages: RunLog, progress: Progress, control: QualityControl
+    item: PlannedLayer,
+    options: RunOptions,
+    messages: RunLog,
+    follow: _Follower,
+    control: QualityControl,
+    share: LayerShare,
 ) -> LayerResult:
     """Make one layer, whatever happens to it; only interruptions go through."""
     name = item.layer.product_basename
-    folder = plan.options.output_folder
     started = time.perf_counter()
     base = LayerResult(name, item.layer.sky_cell_id, "made", n_exposures=len(item.layer.members))
     if item.grid is None or item.reason_left_alone:
@@ -294,7 +331,8 @@ def _make_layer(
         return replace(base, status="left alone", reason=item.reason_left_alone)
     with layer_messages(name):
         try:
-            result = _combine_and_write(item, item.grid, base, plan.options, progress, control)
+            # Layers share grids, but what a grid's WCS is asked must not come from two threads.
+            result = _combine_and_write(item, replace(item.grid), base, options, follow, control, share)
         except ProductError as error:
             log.error("%s failed: %s", name, error)
             result = replace(base, status="failed", reason=str(error), not_written=True)
@@ -305,9 +343,11 @@ def _make_layer(
             # The other layers must not be lost to an error that nobody foresaw.
             log.exception("%s failed unexpectedly", name)
             result = replace(base, status="failed", reason=f"unexpected {type(error).__name__}: {error}")
+        finally:
+            follow.finish()
         result = replace(result, seconds=time.perf_counter() - started)
         log.info("%s: %s in %.1f s", name, result.status, result.seconds)
-    return replace(result, trailer=write_trailer(folder, name, messages))
+    return replace(result, trailer=write_trailer(options.output_folder, name, messages))
 
 
 def _combine_and_write(
@@ -315,8 +355,9 @@ def _combine_and_write(
     grid: OutputGrid,
     base: LayerResult,
     options: RunOptions,
-    progress: Progress,
+    follow: _Follower,
     control: QualityControl,
+    share: LayerShare,
 ) -> LayerResult:
     """Combine a layer's exposures, write its product and preview, and check it."""
     from multivisit.plan.parameters import used_combination_values
@@ -331,17 +372,9 @@ def _combine_and_write(
         log.info("%s", line)
     exposures = [member.exposure for member in layer.members]
 
-    label = f"{layer.detector} {layer.filter_name} {layer.layer_label}"
-
-    def follow(description: str, done: int, total: int) -> None:
-        if done == 0:
-            progress.stage(f"{label}: {description}", total)
-        else:
-            progress.advance(f"{label}: {description}")
-
     started = time.perf_counter()
-    made = make_mosaic(layer, grid, item.parameters, options, follow, history=history)
-    catalogs, problem = catalog_layer(item, made.product, options, follow)
+    made = make_mosaic(layer, grid, item.parameters, options, follow, history=history, share=share)
+    catalogs, problem = catalog_layer(item, made.product, options, follow, share.memory)
     mosaic = made.summary
     for chip in mosaic.chips:
         log.info("%s", chip_in_words(chip))
@@ -352,7 +385,7 @@ def _combine_and_write(
     unused = tuple(m.row.filename for m in layer.members if m.exposure.filename not in in_mosaic)
     for filename in unused:
         log.warning("%s: no good pixel; it is not in the mosaic", filename)
-    quality = control.check(item, made, time.perf_counter() - started)
+    quality = control.check(item, made, time.perf_counter() - started, share.memory)
     return replace(
         base,
         product=made.product,
