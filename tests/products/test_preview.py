@@ -14,7 +14,9 @@ from scipy import ndimage
 from multivisit.errors import ProductError
 from multivisit.products import stretch
 from multivisit.products.preview import (
+    _CANVAS,
     _NO_DATA,
+    _TEXT,
     PreviewMaker,
     compass_directions,
     draw_preview,
@@ -235,6 +237,19 @@ def test_compass_agrees_with_the_wcs(cell: str) -> None:
         expected = np.array([u - x, v - y]) / np.hypot(u - x, v - y)
         # North and East are not quite at right angles on the plane away from the tangent point.
         np.testing.assert_allclose(directions[letter], expected, atol=0.003)
+
+
+def test_pictures_have_the_colours_that_are_meant() -> None:
+    image = sky((600, 600))
+    image[200:300, 200:300], image[400:410, 400:410] = np.nan, 1e3
+    picture = draw_preview(image, grid_of(image.shape), title="Letters")
+    colours = {colour for _, colour in picture.getcolors(256) or ()}
+    assert colours >= {_CANVAS, _TEXT, _NO_DATA, (0, 0, 0), (255, 255, 255)}
+    greys = {colour for colour in colours if len(set(colour)) == 1}
+    # The rest are the soft edges of letters, between canvas and text.
+    for colour in colours - greys - {_NO_DATA}:
+        along = (np.array(colour) - _CANVAS) / (np.array(_TEXT) - _CANVAS)
+        assert np.ptp(along) < 0.01
 
 
 def test_the_file_is_a_png_or_not_there(tmp_path: Path) -> None:

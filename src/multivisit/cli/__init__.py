@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 _BROKEN_PIPE = 141
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
 
 def _version(wanted: bool) -> None:
@@ -80,6 +82,8 @@ def _stop_cleanly(number: int, _frame: object) -> NoReturn:
 
 def main() -> None:
     """Run the command line; every failure is one line and an exit code, never a traceback."""
+    # The packages and headers that are read make many objects, among which there is no garbage to be found.
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _stop_cleanly)

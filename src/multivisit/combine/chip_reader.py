@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RawChip", "read_chip", "read_good_blocks"]
 
-_BLOCK_PIXELS = 1 << 18
+_BLOCK_PIXELS = 1 << 16
 
 
 @dataclass(eq=False)

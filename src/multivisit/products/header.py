@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ def _product_cards(product: ProductDescription) -> list[tuple[str, object, str]]
         ("TELESCOP", "HST", "telescope"),
         ("INSTRUME", layer.instrument.upper(), "instrument"),
         ("DETECTOR", layer.detector.upper(), "detector"),
-        ("PROD_VER", f"multivisit {version('multivisit')}", "software that made this file"),
+        ("PROD_VER", f"multivisit {_version('multivisit')}", "software that made this file"),
         ("HAPLEVEL", 4, "multi-visit mosaic"),
         (
             "SCELLID",
@@ -310,8 +310,8 @@ def _chip_cards(product: ProductDescription, chip: CombinedChip) -> list[tuple[s
 
 def _history(product: ProductDescription, chips: Sequence[CombinedChip]) -> list[str]:
     """How the product was made, line by line."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("drizzle", "numpy", "astropy"))
-    lines = [f"Made by multivisit {version('multivisit')} with {packages}.", "Combination parameters:"]
+    packages = ", ".join(f"{name} {_version(name)}" for name in ("drizzle", "numpy", "astropy"))
+    lines = [f"Made by multivisit {_version('multivisit')} with {packages}.", "Combination parameters:"]
     lines += [f"  {key} = {_parameter_text(value)}" for key, value in _parameter_items(product.parameters)]
     if product.layer.is_custom:
         lines.insert(1, f"Custom mosaic: {product.layer.area}.")
@@ -381,6 +381,12 @@ def sky_warnings(product: ProductDescription) -> list[str]:
             "other; the groups may differ in their level."
         )
     return lines
+
+
+@cache
+def _version(package: str) -> str:
+    """The version of an installed package, which takes a file to find."""
+    return version(package)
 
 
 def add_history(header: fits.Header, line: str) -> None:

@@ -12,6 +12,7 @@ from multivisit.atomic import atomic_path
 from multivisit.products.stretch import (
     BlockMeans,
     PictureArea,
+    Stretch,
     fill_small_holes,
     find_stretch,
     observed_area,
@@ -36,6 +37,7 @@ MAXIMUM_SIZE = 1600
 """Pixels along the longer side of a picture, title and scale bar not counted."""
 
 _LEAST_SIZE = 480
+_ROWS = 32
 _NO_DATA = (38, 42, 50)
 _CANVAS = (14, 16, 20)
 _TEXT = (225, 228, 232)
@@ -212,7 +214,7 @@ def _draw(block_means: BlockMeans, grid: OutputGrid, title: str, units: str, max
     means, area = block_means.means()
     enlargement = max(1, min(_LEAST_SIZE, maximum_size) // max(area.shape))
     stretch = find_stretch(means)
-    picture = Image.fromarray(_indices(stretch.brightness(fill_small_holes(means))))
+    picture = Image.fromarray(_indices(fill_small_holes(means), stretch))
     if enlargement > 1:
         size = (picture.width * enlargement, picture.height * enlargement)
         picture = picture.resize(size, Image.Resampling.NEAREST)
@@ -220,19 +222,23 @@ def _draw(block_means: BlockMeans, grid: OutputGrid, title: str, units: str, max
     return _framed(picture, grid, area, grid.scale * block_means.factor / enlargement, title, limits)
 
 
-def _indices(brightness: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Turn brightness into places in the palette, in rows from the top."""
-    upwards = brightness[::-1]
-    no_data = np.isnan(upwards)
-    grey = upwards * np.float32(_GREYS - 1) + np.float32(0.5)
-    grey[no_data] = _NO_DATA_INDEX
-    return grey.astype(np.uint8)
+def _indices(image: NDArray[np.float32], stretch: Stretch) -> NDArray[np.uint8]:
+    """Turn pixels into places in the palette, in rows from the top."""
+    indices = np.empty(image.shape, dtype=np.uint8)
+    upwards = image[::-1]
+    # Some rows at a time stay in the processor's cache.
+    for first in range(0, len(image), _ROWS):
+        rows = slice(first, first + _ROWS)
+        grey = stretch.brightness(upwards[rows]) * np.float32(_GREYS - 1) + np.float32(0.5)
+        grey[np.isnan(grey)] = _NO_DATA_INDEX
+        indices[rows] = grey
+    return indices
 
 
 def _palette() -> list[int]:
     """Give red, green and blue of all places in the palette."""
     greys = np.repeat(np.rint(np.linspace(0, 255, _GREYS)), 3)
-    shades = np.rint(np.linspace(_CANVAS, _TEXT_INDEX, _TEXT_INDEX - _CANVAS_INDEX + 1))
+    shades = np.rint(np.linspace(_CANVAS, _TEXT, _TEXT_INDEX - _CANVAS_INDEX + 1))
     return [int(value) for value in (*greys, *_NO_DATA, *shades.ravel())]
 
 
