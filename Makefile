@@ -65,7 +65,7 @@ $(VENV)/made.stamp:
 	@$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-KERNEL := $(wildcard src/multivisit/combine/_kernel*.[ch])
+KERNEL := $(wildcard src/multivisit/*/_*.[ch])
 
 $(VENV)/demo.stamp: pyproject.toml $(KERNEL) $(VENV)/made.stamp
 	@echo "Installing multivisit and the demo's data into $(VENV) (a minute or two) ..."
@@ -91,5 +91,5 @@ $(DRIZZLEPAC_VENV)/made.stamp:
 
 clean:
 	rm -rf $(VENV) $(DRIZZLEPAC_VENV) benchmark-work demo-output docs/_build docs/api build dist src/*.egg-info
-	rm -f src/multivisit/combine/_kernel*.so
+	rm -f src/multivisit/*/_*.so
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

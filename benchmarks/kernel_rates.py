@@ -7,8 +7,9 @@ tables of its WCS::
 
 Columns: this kernel with each instruction set of the processor, with two threads that own half the output
 rows each, with a context plane and with pixfrac 0.8; `drizzle` without and with the time that its exact pixel
-map takes; and drizzlepac's C kernel, whose sampled pixel map is part of it. Each is the best of some runs;
-those of this kernel are taken in turns, so that a busy machine slows all of them.
+map takes; and drizzlepac's C kernel, whose sampled pixel map is part of it. Each is the best of as
+many runs. All of a case are run in turns, so that a busy machine slows all of them; drizzlepac's Python waits
+meanwhile.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,14 +35,15 @@ from multivisit.exposures.pixel_map import PixelMap
 from multivisit.simulate.geometry import Pointing, chip_wcs, detector_geometry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from astropy.wcs import WCS
     from numpy.typing import NDArray
 
 NATIVE_SCALES = {"acs_wfc": 0.05, "wfc3_uvis": 0.0396, "wfc3_ir": 0.1283}
 
-# What the other Python runs: drizzlepac's kernel as its AstroDrizzle calls it, printing seconds a run.
+# What the other Python runs: drizzlepac's kernel as its AstroDrizzle calls it, once for each line it reads,
+# printing the seconds that it took.
 DRIZZLEPAC_PROGRAM = """
 import sys, time, warnings
 import numpy as np
@@ -48,8 +51,8 @@ warnings.simplefilter("ignore")
 from astropy.io import fits
 from astropy.wcs import WCS
 from drizzlepac import cdriz
-chip_file, output_file, ny, nx, size, ratio, repeat = sys.argv[1:]
-ny, nx, size, ratio, repeat = int(ny), int(nx), int(size), float(ratio), int(repeat)
+chip_file, output_file, ny, nx, size, ratio = sys.argv[1:]
+ny, nx, size, ratio = int(ny), int(nx), int(size), float(ratio)
 with fits.open(chip_file) as file:
     chip = WCS(file[0].header, file)
 with fits.open(output_file) as file:
@@ -59,13 +62,13 @@ data = np.random.default_rng(1).normal(10.0, 1.0, (ny, nx)).astype(np.float32)
 weight = np.full((ny, nx), 500.0, dtype=np.float32)
 science, total = np.zeros((2, size, size), dtype=np.float32)
 context = np.zeros((size, size), dtype=np.int32)
-for run in range(repeat):
+for n_runs, line in enumerate(sys.stdin, 1):
     start = time.perf_counter()
     mapping = cdriz.DefaultWCSMapping(chip, output, nx, ny, 10)
     cdriz.tdriz(data, weight, science, total, context, 1, 0, 1, 1, ny, ratio, 1.0, 1.0, "center", 1.0,
                 "square", "cps", 1.0, 1.0, "INDEF", 0, 0, 1, mapping)
-    print(time.perf_counter() - start)
-assert total.sum(dtype=float) > 0.9 * repeat * weight.sum(dtype=float), "drizzlepac lost the chip"
+    print("seconds", time.perf_counter() - start, flush=True)
+assert total.sum(dtype=float) > 0.9 * n_runs * weight.sum(dtype=float), "drizzlepac lost the chip"
 """
 
 
@@ -139,10 +142,10 @@ def kernel_runs(
     return runs
 
 
-def drizzle_seconds(
-    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int, repeat: int
-) -> tuple[float, float]:
-    """Give the best times of `drizzle`'s square kernel and of the exact pixel map that it needs."""
+def drizzle_run(
+    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int
+) -> tuple[Callable[[], Any], float]:
+    """Make a run of `drizzle`'s square kernel, and give the time of the exact pixel map that it needs."""
     from drizzle.resample import Drizzle
 
     ratio = case.scale / NATIVE_SCALES[case.detector]
@@ -152,55 +155,85 @@ def drizzle_seconds(
     science = np.random.default_rng(1).normal(10.0, 1.0, shape).astype(np.float32)
     weight = np.full(shape, 500.0, dtype=np.float32)
     drizzler = Drizzle(out_shape=(size, size), kernel="square", disable_ctx=True)
-    seconds = []
-    for _ in range(repeat):
-        start = time.perf_counter()
+
+    def run() -> None:
         drizzler.add_image(
             science, 1.0, positions, weight_map=weight, iscale=ratio**2, pixel_scale_ratio=ratio
         )
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), map_seconds
+
+    return run, map_seconds
 
 
-def drizzlepac_seconds(
-    python: str, case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int, repeat: int
-) -> float:
-    """Give the best time of drizzlepac's C kernel in its own Python."""
+@contextmanager
+def drizzlepac_timer(
+    python: str, case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int
+) -> Iterator[Callable[[], float]]:
+    """Start drizzlepac's C kernel in its own Python; what is given runs it once and tells the seconds."""
     ratio = case.scale / NATIVE_SCALES[case.detector]
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        log = stack.enter_context(Path(folder, "log").open("w+", encoding="utf-8"))
         files = [Path(folder, name) for name in ("chip.fits", "output.fits")]
         chip.to_fits(relax=True).writeto(files[0])
         output.to_fits().writeto(files[1])
-        arguments = [*files, *shape, size, ratio, repeat]
-        done = subprocess.run(
-            [python, "-c", DRIZZLEPAC_PROGRAM, *map(str, arguments)],
-            cwd=folder,
-            check=False,
-            capture_output=True,
-            text=True,
+        arguments = [*files, *shape, size, ratio]
+        process = stack.enter_context(
+            subprocess.Popen(
+                [python, "-c", DRIZZLEPAC_PROGRAM, *map(str, arguments)],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         )
-    if done.returncode != 0:
-        raise SystemExit(f"{python} could not run drizzlepac's kernel:\n{done.stderr}")
-    # drizzlepac prints lines of its own before.
-    return min(float(line) for line in done.stdout.split()[-repeat:])
+
+        def failure() -> SystemExit:
+            process.kill()
+            log.seek(0)
+            return SystemExit(f"{python} could not run drizzlepac's kernel:\n{log.read()}")
+
+        def run() -> float:
+            try:
+                process.stdin.write("\n")  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+            except BrokenPipeError:
+                raise failure() from None
+            # drizzlepac prints lines of its own before.
+            for line in process.stdout or ():
+                if line.startswith("seconds "):
+                    return float(line.split()[1])
+            raise failure()
+
+        yield run
+        process.communicate()
+        if process.returncode != 0:
+            raise failure()
 
 
 def measure(case: Case, repeat: int, drizzlepac_python: str | None) -> dict[str, float]:
     """Measure all rates of a case, in millions of input pixels a second."""
     chip, output, shape, size = case_wcs(case)
     runs = kernel_runs(case, chip, output, shape, size)
+    runs["drizzle"], map_seconds = drizzle_run(case, chip, output, shape, size)
     best = dict.fromkeys(runs, np.inf)
-    for _ in range(repeat):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    few = min(repeat, 3)
-    best["drizzle"], map_seconds = drizzle_seconds(case, chip, output, shape, size, few)
+    with ExitStack() as stack:
+        drizzlepac = None
+        if drizzlepac_python is not None:
+            drizzlepac = stack.enter_context(
+                drizzlepac_timer(drizzlepac_python, case, chip, output, shape, size)
+            )
+            best["drizzlepac"] = np.inf
+        for _ in range(repeat):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                best[name] = min(best[name], time.perf_counter() - start)
+            if drizzlepac is not None:
+                best["drizzlepac"] = min(best["drizzlepac"], drizzlepac())
     best["drizzle+map"] = best["drizzle"] + map_seconds
-    if drizzlepac_python is not None:
-        best["drizzlepac"] = drizzlepac_seconds(drizzlepac_python, case, chip, output, shape, size, few)
-    return {name: shape[0] * shape[1] / 1e6 / seconds for name, seconds in best.items()}
+    names = [*runs, "drizzle+map", *(["drizzlepac"] if drizzlepac is not None else [])]
+    return {name: shape[0] * shape[1] / 1e6 / best[name] for name in names}
 
 
 def processor_name() -> str:
@@ -220,7 +253,7 @@ def main() -> None:
     parser.add_argument("--detector", choices=NATIVE_SCALES, default="acs_wfc")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.04, 0.12])
     parser.add_argument("--rolls", type=float, nargs="+", default=[0.0, 27.0, 80.0])
-    parser.add_argument("--repeat", type=int, default=7, help="runs of each; the best counts")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the best counts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     arguments = parser.parse_args()
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the drizzle kernel with the address and undefined-behaviour sanitizers and run its tests with it.
+# Build the extension modules with the address and undefined-behaviour sanitizers and run their tests with them.
 # Run it as  tests/sanitize_kernel.sh [PYTHON]  from anywhere; PYTHON has the test dependencies installed.
 set -eu
 
@@ -9,14 +9,16 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 cp -r "$project/src" "$work/src"
-find "$work/src" -name '_kernel*.so' -delete
+find "$work/src" -name '*.so' -delete
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
 suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
 compiler=${CC:-gcc}
-# -O1 without -ffinite-math-only: less to build, and what the sanitizers see is what is written.
-$compiler -shared -fPIC -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Werror \
-  -fsanitize=address,undefined -fno-sanitize-recover=undefined \
-  -I"$include" "$work/src/multivisit/combine/_kernel.c" -o "$work/src/multivisit/combine/_kernel$suffix"
+for module in combine/_kernel combine/_outliers combine/_pixels catalogs/_pixels; do
+  # -O1 without -ffinite-math-only: less to build, and what the sanitizers see is what is written.
+  $compiler -shared -fPIC -g -O1 -fno-omit-frame-pointer -ffp-contract=off -Wall -Wextra -Werror \
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+    -I"$include" "$work/src/multivisit/$module.c" -o "$work/src/multivisit/$module$suffix"
+done
 
 cd "$project"
 # Python itself leaks by design, and allocates in ways that hide errors unless told to use malloc.
@@ -26,6 +28,12 @@ UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc PYTHONPATH="$work/src" \
   "$python" -c '
 import sys
 import pytest
-from multivisit.combine import _kernel
-assert _kernel.__file__.startswith(sys.argv[1]), f"{_kernel.__file__} is not the build for the sanitizers"
-sys.exit(pytest.main(sys.argv[2:]))' "$work" -q -p no:cacheprovider tests/combine/test_kernel.py tests/combine/test_kernel_engine.py
+from multivisit.catalogs import _pixels as catalog_pixels
+from multivisit.combine import _kernel, _outliers, _pixels
+for module in (_kernel, _outliers, _pixels, catalog_pixels):
+    assert module.__file__.startswith(sys.argv[1]), f"{module.__file__} is not the build for the sanitizers"
+sys.exit(pytest.main(sys.argv[2:]))' "$work" -q -p no:cacheprovider \
+  tests/combine/test_kernel.py tests/combine/test_kernel_engine.py tests/combine/test_layer_outliers.py \
+  tests/combine/test_median.py tests/combine/test_cosmic_rays.py tests/combine/test_blot.py \
+  tests/combine/test_sky_levels.py tests/combine/test_weights.py tests/combine/test_coverage.py \
+  tests/products/test_preview.py tests/catalogs/test_pixels.py

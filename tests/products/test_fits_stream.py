@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from multivisit.products import fits_stream
 from multivisit.products.direct_file import DirectFile
-from multivisit.products.fits_stream import FitsStream, FitsUnit, write_units
+from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream, FitsUnit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,19 @@ def image(data: NDArray[np.generic], name: str = "SCI") -> FitsUnit:
 def empty_file() -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(suffix=".fits") as file:
         yield Path(file.name)
+
+
+def write_units(path: Path, units: list[FitsUnit]) -> None:
+    """Write images one after another, whole."""
+    with DirectFile(path, LARGEST_PIECE) as file:
+        headers = [unit.header for unit in units if not isinstance(unit.header, str)]
+        stream = FitsStream(file, headers)
+        for number, unit in enumerate(units):
+            if unit.data is not None:
+                planes = unit.data if unit.data.ndim > 2 else unit.data[np.newaxis]
+                for plane, pixels in enumerate(planes):
+                    stream.write_rows(number, pixels, plane=plane)
+        stream.finish(headers)
 
 
 def written(*units: FitsUnit) -> fits.HDUList:

@@ -12,7 +12,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from multivisit.products.fits_stream import FitsUnit, write_units
+from multivisit.products.direct_file import DirectFile
+from multivisit.products.fits_stream import LARGEST_PIECE, FitsStream
 from multivisit.products.header_columns import header_columns
 from multivisit.products.header_table import MISSING_INTEGER, header_table
 from multivisit.products.members import combined_chips
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 def read(case: Any) -> fits.BinTableHDU:
     """The table as a reader gets it from a file."""
     unit = header_table(case.layer, combined_chips(case.layer, case.mosaic.chips))
-    empty = FitsUnit(fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)]))
+    empty = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])
     with tempfile.NamedTemporaryFile(suffix=".fits") as file:
-        write_units(Path(file.name), [empty, unit])
+        with DirectFile(Path(file.name), LARGEST_PIECE) as direct:
+            FitsStream(direct, [empty]).finish([empty], [unit])
         hdus = fits.open(io.BytesIO(Path(file.name).read_bytes()), checksum=True)
     hdus.verify("exception")
     return hdus["HDRTAB"]

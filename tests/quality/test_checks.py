@@ -161,6 +161,14 @@ def test_weights_that_do_not_follow_the_exposure_time_are_seen(star_exposures, t
         assert checks["weights"] == verdict
 
 
+@pytest.mark.parametrize("changes", [{"final_pixfrac": 0.5}, {"final_kernel": "point"}])
+def test_small_drops_are_no_wrong_weights(star_exposures, tmp_path, changes):
+    _, item, made = made_layer(star_exposures, tmp_path / "out", **changes)
+    facts = LayerFacts(item.layer, item.grid, item.parameters, made.summary, made.product)
+    checks = {check.name: check for check in basic_checks(facts)}
+    assert checks["weights"].value < 0.05
+
+
 def test_flagged_pixels_and_a_lost_member_are_seen(spoiled, tmp_path):
     def flag(exposure: fits.HDUList) -> None:
         for hdu in exposure:

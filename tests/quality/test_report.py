@@ -166,6 +166,22 @@ def test_every_check_with_its_limits_and_every_exposure_is_in_the_page(good_repo
     assert ">quality_tests</th><td>True<" in text
 
 
+def test_layers_made_side_by_side_take_the_time_from_the_first_to_the_last(good_run, tmp_path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    path = next(good_run.glob("*_quality.json"))
+    product = path.name.removesuffix("_quality.json")
+    content = json.loads(path.read_text())
+    # From 1000 to 1010 s and from 1004 to 1012 s: 12 s, not 18.
+    for name, end, length in ((product, 1010.0, 10.0), (product.replace("f606w", "f814w"), 1012.0, 8.0)):
+        content["product"] = f"{name}_drc.fits"
+        content["run"] |= {"finished": end, "seconds": length}
+        (folder / f"{name}_quality.json").write_text(json.dumps(content))
+        shutil.copy(good_run / f"{product}_drc.fits", folder / f"{name}_drc.fits")
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "Made in</span><strong>12.0 s<" in text
+
+
 def test_the_report_is_made_of_the_products_alone_where_nothing_else_is_left(good_run, tmp_path, browser):
     product = next(good_run.glob("*_drc.fits"))
     folder = tmp_path / "archive"

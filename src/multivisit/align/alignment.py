@@ -453,6 +453,7 @@ class _Field:
         self.records[exposure.path] = AlignmentRecord(
             filename=exposure.filename,
             aligned=True,
+            reason=solution.verdict.reason,
             method=method,
             catalog=solution.catalog,
             group=self._group(component),

@@ -32,7 +32,7 @@ class Verdict:
     """Whether no better one is sought."""
 
     reason: str = ""
-    """Why it is not kept."""
+    """Why it is not kept, or not good."""
 
 
 def judge(found: MatchedFit | None, parameters: AlignmentParameters, geometry: str) -> Verdict:
@@ -73,7 +73,10 @@ def judge(found: MatchedFit | None, parameters: AlignmentParameters, geometry: s
     grade = (1 if rms < _FINE_RMS else 3) + (found.fit.geometry != geometry)
     if grade not in limits.GOOD_FIT_QUALITY_VALUES:
         return Verdict(grade, False, False, f"a fit of grade {grade} (RMS {rms:.1f} mas) is not wanted")
-    return Verdict(grade, True, rms <= min(parameters.general.MAX_FIT_RMS, limits.MAX_FIT_RMS))
+    largest = min(parameters.general.MAX_FIT_RMS, limits.MAX_FIT_RMS)
+    if rms > largest:
+        return Verdict(grade, True, False, f"no fit with an RMS of {largest:g} mas or less was found")
+    return Verdict(grade, True, True)
 
 
 def judge_common(found: MatchedFit, parameters: AlignmentParameters) -> bool:

@@ -21,7 +21,8 @@ GEOMETRIES = ("shift", "rshift", "rscale", "general")
 
 _CLIP = 3.0
 _ITERATIONS = 10
-_FEWEST_TURNED = 5
+_FEWEST_TURNED = 4
+_LEAST_SHARE = 0.6
 _SURE = 1e-3
 
 
@@ -106,7 +107,7 @@ def geometry_for(wanted: str, n: int, fewest: Mapping[str, int]) -> str:
     return "shift"
 
 
-def fit_linear(first: Floats, second: Floats, geometry: str) -> LinearFit:
+def fit_linear(first: Floats, second: Floats, geometry: str, close: float = 0.0) -> LinearFit:
     """Fit a transformation to pairs of positions, leaving out those beyond 3 standard deviations.
 
     Parameters
@@ -116,6 +117,8 @@ def fit_linear(first: Floats, second: Floats, geometry: str) -> LinearFit:
     geometry : str
         One of `GEOMETRIES`. A shift needs one pair, `rshift` and `rscale` two, `general` three; with fewer,
         a shift is fitted.
+    close : float, optional
+        Pairs closer than this stay whatever the scatter of the others: few pairs do not tell it well.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def fit_linear(first: Floats, second: Floats, geometry: str) -> LinearFit:
         distance = np.hypot(*(second - transform(first)).T)
         # The scale of a two-dimensional normal distribution from its median distance.
         sigma = float(np.median(distance[used])) / math.sqrt(2.0 * math.log(2.0))
-        kept = distance <= max(_CLIP * math.sqrt(2.0) * sigma, 1e-9)
+        kept = distance <= max(_CLIP * math.sqrt(2.0) * sigma, close, 1e-9)
         if kept.sum() < max(least + 1, 2) or np.array_equal(kept, used):
             break
         used = kept
@@ -140,7 +143,9 @@ def fit_linear(first: Floats, second: Floats, geometry: str) -> LinearFit:
     return LinearFit(transform, geometry, used, (float(rms[0]), float(rms[1])))
 
 
-def fit_best(first: Floats, second: Floats, wanted: str, fewest: Mapping[str, int]) -> LinearFit:
+def fit_best(
+    first: Floats, second: Floats, wanted: str, fewest: Mapping[str, int], close: float = 0.0
+) -> LinearFit:
     """Fit the transformation that a number of pairs allows, and a rotation where few of them insist on it.
 
     With fewer pairs than any kind but the shift needs, a rotation is fitted besides the shift where the
@@ -154,6 +159,8 @@ def fit_best(first: Floats, second: Floats, wanted: str, fewest: Mapping[str, in
         The kind of transformation that is wanted.
     fewest : mapping of str to int
         The fewest pairs that each kind needs.
+    close : float, optional
+        See `fit_linear`.
 
     Returns
     -------
@@ -161,15 +168,15 @@ def fit_best(first: Floats, second: Floats, wanted: str, fewest: Mapping[str, in
         The fit.
     """
     geometry = geometry_for(wanted, len(first), fewest)
-    fit = fit_linear(first, second, geometry)
+    fit = fit_linear(first, second, geometry, close)
     allowed = geometry_for(wanted, fit.n, fewest)
     if allowed != geometry:
         # Clipping has left too few pairs for it.
-        fit = fit_linear(first, second, allowed)
+        fit = fit_linear(first, second, allowed, close)
     if fit.geometry != "shift" or wanted == "shift" or len(first) < _FEWEST_TURNED:
         return fit
-    turned = fit_linear(first, second, "rshift")
-    if turned.n < fit.n or turned.n < _FEWEST_TURNED:
+    turned = fit_linear(first, second, "rshift", close)
+    if turned.n < max(_FEWEST_TURNED, _LEAST_SHARE * fit.n):
         return fit
     residual = float(np.sum((second - fit.transform(first))[turned.used] ** 2))
     return turned if _rotation_is_sure(residual, turned) else fit

@@ -25,6 +25,10 @@ _WIDENINGS = (1.0, 2.0, 4.0)
 
 _MOST_PAIRS = 4_000_000
 _ROUNDS = 8
+_FEW = 25
+_CLOSE = 0.1
+"""Share of the tolerance within which no pair of few is clipped: they do not tell their scatter well."""
+
 _DISPLACEMENTS = 16
 _RING = (4.0, 12.0)
 """Multiples of the tolerance: pairs at these distances tell how many there are by chance."""
@@ -116,7 +120,8 @@ def match_and_fit(first: Floats, second: Floats, settings: MatchSettings) -> Mat
         if radius == settings.tolerance and np.array_equal(i, pairs[0]) and np.array_equal(j, pairs[1]):
             break
         pairs, radius = (i, j), max(settings.tolerance, 0.5 * radius)
-        fit = fit_best(first[i], second[j], settings.geometry, settings.fewest)
+        close = _CLOSE * settings.tolerance if len(i) < _FEW else 0.0
+        fit = fit_best(first[i], second[j], settings.geometry, settings.fewest, close)
         transform = fit.transform
     i, j = pairs[0][fit.used], pairs[1][fit.used]
     chance, alarm = _chance(fit.transform(first), second, tree, len(i), settings)

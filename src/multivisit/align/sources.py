@@ -161,14 +161,21 @@ def _peaks(
     most: int | None,
 ) -> tuple[Floats, Floats]:
     """Find the peaks of the image under a star's profile, the highest ones."""
-    from scipy.ndimage import gaussian_filter, maximum_filter
+    from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(science, sigma, mode="nearest", truncate=3.0)
-    is_peak = smooth > n_sigma * noise
-    is_peak &= smooth >= maximum_filter(smooth, size=3, mode="nearest")
-    is_peak &= ~bad
-    y, x = np.nonzero(is_peak)
-    order = np.argsort(-smooth[y, x], kind="stable")
+    is_bright = smooth > n_sigma * noise
+    is_bright &= ~bad
+    # No source is sought at the edges, so every pixel has all its neighbours.
+    is_bright[[0, -1]] = is_bright[:, [0, -1]] = False
+    place, light = np.flatnonzero(is_bright), smooth.reshape(-1)
+    nx = smooth.shape[1]
+    for step in (-1, 1, -nx, nx, -nx - 1, -nx + 1, nx - 1, nx + 1):
+        # Of two equal neighbours the first one is the peak.
+        other = light[place + step]
+        place = place[light[place] > other if step < 0 else light[place] >= other]
+    y, x = np.divmod(place, nx)
+    order = np.argsort(-light[place], kind="stable")
     if most is not None:
         # Some of them are cosmic rays and will be left out.
         order = order[: _CANDIDATES * most]

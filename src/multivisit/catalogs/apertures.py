@@ -79,8 +79,9 @@ class ApertureSettings:
     def narrowest(self) -> float:
         """Variance under the window that lies between that of a single pixel and that of a star, pixel2."""
         pixel = (self.drop**2 + 1.0) / 12.0
-        between = pixel ** (1.0 - _TOWARDS_STARS) * (self.star_sigma**2 + pixel) ** _TOWARDS_STARS
-        return float(1.0 / (1.0 / between + 1.0 / self.star_sigma**2))
+        star = self.star_sigma**2 + pixel
+        between = math.exp((1.0 - _TOWARDS_STARS) * math.log(pixel) + _TOWARDS_STARS * math.log(star))
+        return 1.0 / (1.0 / between + 1.0 / self.star_sigma**2)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__) && !defined(MULTIVISIT_PORTABLE_ONLY)
+#include <immintrin.h>
+#define HAVE_X86_BUILDS 1
+#endif
+
 #include "_kernel.h"
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -27,9 +32,13 @@
 typedef int64_t RunPairs __attribute__((vector_size(8 * RUN), aligned(4), may_alias));
 typedef int32_t RunFlags __attribute__((vector_size(4 * RUN), aligned(4), may_alias));
 
-/* Limits that only guard divisions, in output pixels (and their square). */
-#define SMALLEST_STEP 1e-9f
-#define SMALLEST_AREA 1e-15f
+/* Arithmetic that wraps where positions at LIMIT meet others. */
+#define DIFFERENCE(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
+#define TIMES_UNITS(a, bits) ((int32_t)((uint32_t)(a) << (bits)))
+
+/* Limits that only guard divisions, in small units (and their square). */
+#define SMALLEST_STEP 0.01f
+#define SMALLEST_AREA 0.1f
 
 /* How many chip rows ahead memory is asked for. */
 #define INPUT_ROWS_AHEAD 6
@@ -105,7 +114,7 @@ static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, do
     return low;
 }
 
-void row_map_at(const PixelMap *map, double y, RowMap *row)
+void row_map_at(const PixelMap *map, double y, double units, RowMap *row)
 {
     const double t = (y - map->centre[1]) / map->half_size[1];
     const ptrdiff_t n = map->terms;
@@ -115,7 +124,7 @@ void row_map_at(const PixelMap *map, double y, RowMap *row)
             double sum = 0.0;
             for (ptrdiff_t j = n - 1; j >= 0; j--)
                 sum = sum * t + coefficients[j * n + i];
-            row->coefficients[axis][i] = sum;
+            row->coefficients[axis][i] = sum * units;
         }
     }
     row->knot_row = 0;
@@ -124,29 +133,21 @@ void row_map_at(const PixelMap *map, double y, RowMap *row)
         row->knot_row = find_knot(map->y_knots, map->n_y_knots, y, &row->knot_fraction);
 }
 
-static double side_position(const Side *side, ptrdiff_t place)
-{
-    const ptrdiff_t column = place % side->lanes * PART + place / side->lanes;
-    return (double)(side->first_column + MIN(column, side->last_position)) + side->offset;
-}
-
 void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_column, ptrdiff_t last_position,
                 double offset)
 {
     side->lanes = lanes;
-    side->offset = offset;
-    side->first_column = first_column;
-    side->last_position = last_position;
     side->knot_row = -1;
     for (ptrdiff_t k = 0; k < (PART + 1) * lanes; k++) {
-        const double x = side_position(side, k);
+        const ptrdiff_t column = k % lanes * PART + k / lanes;
+        const double x = (double)(first_column + MIN(column, last_position)) + offset;
         side->argument[k] = (x - map->centre[0]) / map->half_size[0];
         if (map->n_x_knots > 0)
             side->knot[k] = find_knot(map->x_knots, map->n_x_knots, x, &side->knot_fraction[k]);
     }
 }
 
-void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row)
+void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
 {
     const ptrdiff_t n = map->n_x_knots;
     for (ptrdiff_t k = 0; k < (PART + 1) * side->lanes; k++) {
@@ -156,11 +157,53 @@ void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row)
             const double *high = low + n;
             const double below = low[0] + fraction * (low[1] - low[0]);
             const double above = high[0] + fraction * (high[1] - high[0]);
-            side->residual[axis][k] = below;
-            side->residual_step[axis][k] = above - below;
+            side->residual[axis][k] = below * units;
+            side->residual_step[axis][k] = (above - below) * units;
         }
     }
     side->knot_row = knot_row;
+}
+
+void map_position(const PixelMap *map, double x, double y, double out[2])
+{
+    RowMap row;
+    row_map_at(map, y, 1.0, &row);
+    const double s = (x - map->centre[0]) / map->half_size[0];
+    for (int axis = 0; axis < 2; axis++) {
+        out[axis] = 0.0;
+        for (ptrdiff_t i = map->terms - 1; i >= 0; i--)
+            out[axis] = out[axis] * s + row.coefficients[axis][i];
+    }
+}
+
+void exact_position(const PixelMap *map, double x, double y, double out[2])
+{
+    map_position(map, x, y, out);
+    if (map->n_x_knots == 0)
+        return;
+    double along_x, along_y;
+    const ptrdiff_t i = find_knot(map->x_knots, map->n_x_knots, x, &along_x);
+    const ptrdiff_t j = find_knot(map->y_knots, map->n_y_knots, y, &along_y);
+    for (int axis = 0; axis < 2; axis++) {
+        const double *low = map->residual + (axis * map->n_y_knots + j) * map->n_x_knots + i;
+        const double *high = low + map->n_x_knots;
+        const double below = low[0] + along_x * (low[1] - low[0]);
+        const double above = high[0] + along_x * (high[1] - high[0]);
+        out[axis] += below + along_y * (above - below);
+    }
+}
+
+void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4])
+{
+    const double half = drop->half_width;
+    for (int corner = 0; corner < 4; corner++) {
+        const double dx = corner == 1 || corner == 2 ? half : -half, dy = corner >= 2 ? half : -half;
+        const int square = drop->shape == KERNEL_SQUARE;
+        double position[2];
+        exact_position(map, square ? x + dx : x, square ? y + dy : y, position);
+        corners[0][corner] = position[0] + (square ? 0.0 : dx);
+        corners[1][corner] = position[1] + (square ? 0.0 : dy);
+    }
 }
 
 /* Largest absolute value of a polynomial's second derivative along x (or y) on the chip, or of itself,
@@ -201,7 +244,7 @@ static void map_bounds(const PixelMap *map, const Chip *chip, double block, doub
     *bend = 0.0;
     for (int axis = 0; axis < 2; axis++) {
         const double along_x = polynomial_bound(map, axis, 2, 0, largest) * block * block / 8.0;
-        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * PATCH_ROWS * PATCH_ROWS / 8.0;
+        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * MOST_PATCH_ROWS * MOST_PATCH_ROWS / 8.0;
         *bend = MAX(*bend, along_x + along_y + residual);
         *largest_value = MAX(*largest_value, polynomial_bound(map, axis, 0, 0, largest) + residual);
     }
@@ -246,7 +289,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
         area += edge_integral(x[e], y[e], x[next], y[next], left, bottom);
         total += 0.5 * (x[next] - x[e]) * (y[next] + y[e]);
     }
-    return fabs(total) > (double)SMALLEST_AREA ? area / total : 0.0;
+    return fabs(total) > 0.0 ? area / total : 0.0;
 }
 
 /* Remember that columns `first` to before `last` of a window's row were added to; they may end outside. */
@@ -261,14 +304,17 @@ INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_
 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
+/* Of two vectors of whole numbers the smaller ones, and whether any bit of a vector is set. */
 #define NAME(function) function##_portable
 #define LANES 8
+#define SMALLER(v, w) (((v) & ((v) < (w))) | ((w) & ~((v) < (w))))
+#define ANY(v) (((v)[0] | (v)[1] | (v)[2] | (v)[3] | (v)[4] | (v)[5] | (v)[6] | (v)[7]) != 0)
 #include "_kernel_body.h"
 #undef NAME
+#undef SMALLER
+#undef ANY
 
-#if defined(__x86_64__) && !defined(MULTIVISIT_PORTABLE_ONLY)
-#define HAVE_X86_BUILDS 1
-
+#ifdef HAVE_X86_BUILDS
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -276,9 +322,13 @@ INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_
 #pragma GCC target("avx2,fma")
 #endif
 #define NAME(function) function##_avx2
+#define SMALLER(v, w) ((NAME(Flags))_mm256_min_epi32((__m256i)(v), (__m256i)(w)))
+#define ANY(v) (_mm256_movemask_epi8((__m256i)(v)) != 0)
 #include "_kernel_body.h"
 #undef NAME
 #undef LANES
+#undef SMALLER
+#undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),         \
@@ -290,8 +340,12 @@ INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_
 #endif
 #define NAME(function) function##_avx512
 #define LANES 16
+#define SMALLER(v, w) ((NAME(Flags))_mm512_min_epi32((__m512i)(v), (__m512i)(w)))
+#define ANY(v) (_mm512_test_epi32_mask((__m512i)(v), (__m512i)(v)) != 0)
 #include "_kernel_body.h"
 #undef NAME
+#undef SMALLER
+#undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
 #else
@@ -345,23 +399,11 @@ static void *allocate(size_t size)
     return posix_memalign(&memory, 64, size > 0 ? size : 64) == 0 ? memory : NULL;
 }
 
-static void map_position(const PixelMap *map, double x, double y, double out[2])
-{
-    RowMap row;
-    row_map_at(map, y, &row);
-    const double s = (x - map->centre[0]) / map->half_size[0];
-    for (int axis = 0; axis < 2; axis++) {
-        out[axis] = 0.0;
-        for (ptrdiff_t i = map->terms - 1; i >= 0; i--)
-            out[axis] = out[axis] * s + row.coefficients[axis][i];
-    }
-}
-
 /* Mark the patches of the chip that can reach the window; gives their number. */
 static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Window *window, ptrdiff_t block,
-                              double margin, unsigned char *patches)
+                              ptrdiff_t patch_rows, double margin, unsigned char *patches)
 {
-    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
+    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + patch_rows - 1) / patch_rows;
     const double low[2] = {(double)window->first_column - 0.5 - margin,
                            (double)window->first_row - 0.5 - margin};
     const double high[2] = {(double)(window->first_column + window->columns) - 0.5 + margin,
@@ -372,7 +414,7 @@ static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Windo
             int left = 0, right = 0, below = 0, above = 0;
             for (int corner = 0; corner < 4; corner++) {
                 const ptrdiff_t column = MIN((i + corner % 2) * block, chip->columns);
-                const ptrdiff_t row = MIN((j + corner / 2) * PATCH_ROWS, chip->rows);
+                const ptrdiff_t row = MIN((j + corner / 2) * patch_rows, chip->rows);
                 double position[2];
                 map_position(map, (double)column - 0.5, (double)row - 0.5, position);
                 left += position[0] < low[0];
@@ -391,23 +433,24 @@ static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Windo
 /* Fill in the maps of the chip rows of patches, n_x in a row, that reach the window. */
 static void fill_row_maps(const Job *job, ptrdiff_t n_x, RowMap *row_maps, RowMap *middle_row_maps)
 {
-    const double half = job->drop->half_width;
+    const double half = job->drop->half_width, units = ldexp(1.0, job->bits);
     for (ptrdiff_t row = 0; row < job->chip->rows; row++) {
-        if (memchr(job->patches + row / PATCH_ROWS * n_x, 1, (size_t)n_x) == NULL)
+        if (memchr(job->patches + row / job->patch_rows * n_x, 1, (size_t)n_x) == NULL)
             continue;
-        row_map_at(job->map, (double)row, &middle_row_maps[row]);
+        row_map_at(job->map, (double)row, units, &middle_row_maps[row]);
         if (job->drop->shape != KERNEL_SQUARE)
             continue;
-        row_map_at(job->map, (double)row - half, &row_maps[row * job->edge_step]);
-        row_map_at(job->map, (double)row + half, &row_maps[row * job->edge_step + 1]);
+        row_map_at(job->map, (double)row - half, units, &row_maps[row * job->edge_step]);
+        row_map_at(job->map, (double)row + half, units, &row_maps[row * job->edge_step + 1]);
     }
 }
 
-/* Find how many output pixels a tile needs: those that a lane's part of a patch covers, sampled on the chip. */
-static void find_tile_size(const PixelMap *map, const Chip *chip, const Drop *drop, Tile *tile)
+/* Find how many output pixels a lane's part of a patch covers along each axis, sampled on the chip. */
+static void find_extent(const PixelMap *map, const Chip *chip, const Drop *drop, ptrdiff_t patch_rows,
+                        double extent[2])
 {
-    const double part[2] = {PART + 1.0, PATCH_ROWS + 1.0};
-    double extent[2] = {0.0, 0.0};
+    const double part[2] = {PART + 1.0, (double)patch_rows + 1.0};
+    extent[0] = extent[1] = 0.0;
     for (int sample = 0; sample < 25; sample++) {
         const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
         const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
@@ -424,9 +467,24 @@ static void find_tile_size(const PixelMap *map, const Chip *chip, const Drop *dr
         extent[0] += 2.0 * drop->half_width;
         extent[1] += 2.0 * drop->half_width;
     }
+}
+
+/* Choose the rows of a patch, the size of the tiles and the small unit for a chip. */
+static void choose_sizes(Job *job, Tile *tile)
+{
+    double extent[2];
+    job->patch_rows = MOST_PATCH_ROWS;
+    find_extent(job->map, job->chip, job->drop, job->patch_rows, extent);
+    while (job->patch_rows > FEWEST_PATCH_ROWS && extent[0] * extent[1] > LARGE_TILE) {
+        job->patch_rows /= 2;
+        find_extent(job->map, job->chip, job->drop, job->patch_rows, extent);
+    }
+    int exponent;
+    frexp(MAX(extent[0], extent[1]) + 24.0, &exponent);
+    job->bits = MIN(MAX(30 - exponent, 0), MOST_BITS);
     tile->rows = 0;
     tile->columns = 0;
-    if (drop->shape == KERNEL_POINT || extent[0] * extent[1] > LARGEST_TILE)
+    if (job->drop->shape == KERNEL_POINT || extent[0] * extent[1] > LARGEST_TILE)
         return;
     const ptrdiff_t columns = (ptrdiff_t)extent[0] + 7, rows = (ptrdiff_t)extent[1] + 7;
     tile->columns = (columns + RUN - 1) / RUN * RUN;
@@ -476,10 +534,16 @@ static void free_workspace(Workspace *ws)
 static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
                          const Drop *drop, double bend)
 {
+    Job job = {.map = map, .chip = chip, .window = window, .drop = drop, .edge_step = 2};
+    if (drop->shape == KERNEL_SQUARE && drop->half_width == 0.5)
+        job.edge_step = 1;
+    job.workspace = allocate(sizeof(Workspace));
+    if (job.workspace == NULL)
+        return -1;
+    memset(job.workspace, 0, sizeof(Workspace));
+    choose_sizes(&job, &job.workspace->tile);
     const ptrdiff_t block = PART * build->lanes, n_blocks = (chip->columns + block - 1) / block;
-    const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
-    Job job = {map, chip, window, drop, NULL, NULL, NULL, 1, NULL};
-    job.edge_step = drop->shape == KERNEL_SQUARE && drop->half_width == 0.5 ? 1 : 2;
+    const ptrdiff_t n_patches = n_blocks * ((chip->rows + job.patch_rows - 1) / job.patch_rows);
     const double margin = bend + 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
     const size_t n_rows = (size_t)chip->rows;
     const size_t n_edges = drop->shape == KERNEL_SQUARE ? n_rows * (size_t)job.edge_step + 1 : 0;
@@ -487,19 +551,15 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     RowMap *row_maps = NULL, *middle_row_maps = NULL;
     ptrdiff_t n_used = -1;
     if (patches == NULL)
-        return -1;
-    if (mark_patches(map, chip, window, block, margin, patches) == 0) {
+        goto done;
+    if (mark_patches(map, chip, window, block, job.patch_rows, margin, patches) == 0) {
         n_used = 0;
         goto done;
     }
     row_maps = allocate(n_edges * sizeof(RowMap));
     middle_row_maps = allocate(n_rows * sizeof(RowMap));
-    job.workspace = allocate(sizeof(Workspace));
-    if (row_maps == NULL || middle_row_maps == NULL || job.workspace == NULL)
-        goto done;
-    memset(job.workspace, 0, sizeof(Workspace));
-    find_tile_size(map, chip, drop, &job.workspace->tile);
-    if (!make_tile(&job.workspace->tile, build->lanes, window))
+    if (row_maps == NULL || middle_row_maps == NULL
+        || !make_tile(&job.workspace->tile, build->lanes, window))
         goto done;
     job.patches = patches;
     job.row_maps = row_maps;

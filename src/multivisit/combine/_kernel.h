@@ -9,8 +9,9 @@
 /* Neighbouring pixels of a chip row that a lane works on; see Workspace. */
 #define PART 16
 
-/* Chip rows of a block that are accepted or rejected, and summed, together: a patch. */
-#define PATCH_ROWS 32
+/* Most and fewest chip rows of a block that are accepted or rejected, and summed, together: a patch. */
+#define MOST_PATCH_ROWS 32
+#define FEWEST_PATCH_ROWS 8
 
 /* Most lanes that a block is divided into; see Workspace. */
 #define MOST_LANES 16
@@ -21,6 +22,9 @@
 /* Positions along a block: those of its pixels and, once more for each lane, the one behind its last. */
 #define POSITIONS (LARGEST_BLOCK + MOST_LANES)
 
+/* For arrays of vectors: those that lie across two lines of the caches are slow. */
+#define ALIGNED __attribute__((aligned(64)))
+
 /* Sides of the boxes of output pixels that the vectorised areas know; larger drops take a slow path. */
 #define SMALLEST_BOX 2
 #define LARGEST_BOX 8
@@ -28,8 +32,9 @@
 /* Output pixels of a tile that are added to the window at once. */
 #define RUN 8
 
-/* Most output pixels of a tile, for each lane. */
+/* Most output pixels of a tile, for each lane, and of one for which patches are made lower. */
 #define LARGEST_TILE 16384
+#define LARGE_TILE 4096
 
 #define LARGEST_DEGREE 15
 
@@ -82,7 +87,13 @@ typedef struct {
 /* Where the drops of a block lie with respect to the window. */
 typedef enum { PLACE_OUTSIDE, PLACE_CROSSING, PLACE_INSIDE } Place;
 
-/* Polynomials in x of one chip row, and the row's place among the knots. */
+/* Positions in a patch are whole numbers of a small unit, 2^-bits output pixels, from the lower left corner of
+ * each lane's tile: exact to subtract and to compare, and quick to divide into output pixel and rest.  Those
+ * farther off than LIMIT, which no tile reaches, are kept at it. */
+#define LIMIT ((double)(1 << 30))
+#define MOST_BITS 25
+
+/* Polynomials in x of one chip row in small units, and the row's place among the knots. */
 typedef struct {
     double coefficients[2][LARGEST_DEGREE + 1];
     ptrdiff_t knot_row;
@@ -92,14 +103,12 @@ typedef struct {
 /* Positions x = (first column + column of a place) + offset along a block, with what does not change from row
  * to row; in the order of places, see Workspace. */
 typedef struct {
-    double argument[POSITIONS]; /* of the polynomial */
-    ptrdiff_t knot[POSITIONS]; /* column of knots at or before the position */
-    double knot_fraction[POSITIONS];
-    double residual[2][POSITIONS]; /* at knot row `knot_row` */
-    double residual_step[2][POSITIONS]; /* from there to the next knot row */
-    double offset;
+    ALIGNED double argument[POSITIONS]; /* of the polynomial */
+    ALIGNED ptrdiff_t knot[POSITIONS]; /* column of knots at or before the position */
+    ALIGNED double knot_fraction[POSITIONS];
+    ALIGNED double residual[2][POSITIONS]; /* at knot row `knot_row`, in small units */
+    ALIGNED double residual_step[2][POSITIONS]; /* from there to the next knot row */
     ptrdiff_t knot_row; /* -1: not yet interpolated */
-    ptrdiff_t first_column, last_position;
     int lanes;
 } Side;
 
@@ -112,8 +121,9 @@ typedef struct {
     int32_t *quality; /* [row][column][lane], or NULL */
     int32_t *first, *last; /* [row]: columns in use, `first` to before `last` */
     int32_t *expected_first, *expected_last; /* those of the patch before, to ask for memory */
-    int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of column 0 and row 0, in the grid */
+    ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of column 0 and row 0, in the grid */
     int in_use;
+    int inside; /* whether all of it lies in the window */
 } Tile;
 
 /* Everything that a thread needs for one block of pixels.
@@ -126,21 +136,22 @@ typedef struct {
 typedef struct {
     Side sides[2], middle;
     Tile tile;
-    double edges[2][2][2][POSITIONS]; /* output positions [edge row][side][axis] */
-    double centres[2][POSITIONS];
-    float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0 */
-    float line[2][LARGEST_BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
-    int32_t box[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the box, in the grid */
-    int32_t lowest[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the lowest box of the vector, in the tile */
-    int32_t offset[2][LARGEST_BLOCK]; /* [axis]: minus how far beyond that the pixel's box is */
-    int32_t beyond[MOST_LANES];
-    float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in each output pixel of the box */
+    ptrdiff_t row, first_column; /* of the block on the chip */
+    ALIGNED double shift[2][POSITIONS]; /* [axis]: from the grid's origin to that of the place's lane, in small units */
+    ALIGNED double offset[POSITIONS]; /* shift and residual together */
+    ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
+    ALIGNED int32_t centres[2][POSITIONS];
+    ALIGNED float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0, small units */
+    ALIGNED float line[2][LARGEST_BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
+    ALIGNED int32_t box[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the box, in the lane's tile */
+    ALIGNED int32_t left[MOST_LANES]; /* pixels of a vector that are still to be added */
+    ALIGNED float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in each output pixel of the box */
     /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
      * weight^2 x variance, flags. */
-    float value[LARGEST_BLOCK], weight[LARGEST_BLOCK], variance[LARGEST_BLOCK];
-    int32_t quality[LARGEST_BLOCK];
-    float run[MOST_LANES][2 * RUN]; /* of a tile, by lane: sums of output pixels as in the window */
-    float row[2][LARGEST_BLOCK]; /* weights and values of a block in the order of columns */
+    ALIGNED float value[LARGEST_BLOCK], weight[LARGEST_BLOCK], variance[LARGEST_BLOCK];
+    ALIGNED int32_t quality[LARGEST_BLOCK];
+    ALIGNED float run[MOST_LANES][2 * RUN]; /* of a tile, by lane: sums of output pixels as in the window */
+    ALIGNED float row_of[2][LARGEST_BLOCK]; /* weights and values of a block in the order of columns */
 } Workspace;
 
 /* One call: all that stays the same while a chip is added to a window. */
@@ -150,17 +161,28 @@ typedef struct {
     const Window *window;
     const Drop *drop;
     const unsigned char *patches; /* [patch row][block column]: whether it can reach the window */
+    ptrdiff_t patch_rows;
+    int bits; /* of the small unit */
     const RowMap *row_maps; /* two edge rows a chip row (square), or one middle row */
     const RowMap *middle_row_maps; /* of the pixel centres */
     ptrdiff_t edge_step; /* row maps from a chip row to the next: 1 (edges shared), 2 */
     Workspace *workspace;
 } Job;
 
-/* Fill in `row`, the map along chip row y. */
-void row_map_at(const PixelMap *map, double y, RowMap *row);
+/* Fill in `row`, the map along chip row y, for a small unit of 1 / units output pixels. */
+void row_map_at(const PixelMap *map, double y, double units, RowMap *row);
+
+/* Give the output position of a position on the chip, without the residual. */
+void map_position(const PixelMap *map, double x, double y, double out[2]);
+
+/* Give the output position of a position on the chip. */
+void exact_position(const PixelMap *map, double x, double y, double out[2]);
+
+/* Give the output positions of the corners of a pixel's drop, [axis][corner]. */
+void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4]);
 
 /* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
-void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row);
+void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units);
 
 /* Start a side at a block divided into lanes: positions first_column + column + offset, constant from column
  * `last_position` on. */

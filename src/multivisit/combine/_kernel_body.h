@@ -17,38 +17,39 @@
 typedef float NAME(Vector) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t NAME(Flags) __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-/* Evaluate the map at all positions of a side. */
-INLINE void NAME(evaluate)(const PixelMap *map, const RowMap *row, Side *side, double out[2][POSITIONS])
+/* Evaluate the map at all positions of a side, in small units from the lanes' origins. */
+INLINE void NAME(evaluate)(const Job *job, const RowMap *row, Side *side, int32_t out[2][POSITIONS])
 {
+    const PixelMap *map = job->map;
+    Workspace *ws = job->workspace;
+    const int residual = map->n_x_knots > 0;
+    if (residual && side->knot_row != row->knot_row)
+        interpolate_side(map, side, row->knot_row, ldexp(1.0, job->bits));
     for (int axis = 0; axis < 2; axis++) {
         const double *c = row->coefficients[axis];
-        const double *restrict s = side->argument;
-        double *restrict u = out[axis];
+        const double *restrict s = side->argument, *restrict offset = ws->shift[axis];
+        int32_t *restrict u = out[axis];
+        if (residual) {
+            const double *restrict base = side->residual[axis], *restrict step = side->residual_step[axis];
+            const double fraction = row->knot_fraction;
+            for (int k = 0; k < PLACES; k++)
+                ws->offset[k] = offset[k] + (base[k] + fraction * step[k]);
+            offset = ws->offset;
+        }
         if (map->terms == 6) {
             const double c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5];
-            for (int k = 0; k < PLACES; k++)
-                u[k] = ((((c5 * s[k] + c4) * s[k] + c3) * s[k] + c2) * s[k] + c1) * s[k] + c0;
+            for (int k = 0; k < PLACES; k++) {
+                const double position = ((((c5 * s[k] + c4) * s[k] + c3) * s[k] + c2) * s[k] + c1) * s[k] + c0;
+                u[k] = (int32_t)fmin(fmax(position + offset[k], -LIMIT), LIMIT);
+            }
         } else {
-            const double highest = c[map->terms - 1];
-            for (int k = 0; k < PLACES; k++)
-                u[k] = highest;
-            for (ptrdiff_t power = map->terms - 2; power >= 0; power--) {
-                const double term = c[power];
-                for (int k = 0; k < PLACES; k++)
-                    u[k] = u[k] * s[k] + term;
+            for (int k = 0; k < PLACES; k++) {
+                double position = c[map->terms - 1];
+                for (ptrdiff_t power = map->terms - 2; power >= 0; power--)
+                    position = position * s[k] + c[power];
+                u[k] = (int32_t)fmin(fmax(position + offset[k], -LIMIT), LIMIT);
             }
         }
-    }
-    if (map->n_x_knots == 0)
-        return;
-    if (side->knot_row != row->knot_row)
-        interpolate_side(map, side, row->knot_row);
-    const double fraction = row->knot_fraction;
-    for (int axis = 0; axis < 2; axis++) {
-        const double *restrict base = side->residual[axis], *restrict step = side->residual_step[axis];
-        double *restrict u = out[axis];
-        for (int k = 0; k < PLACES; k++)
-            u[k] += base[k] + fraction * step[k];
     }
 }
 
@@ -56,70 +57,48 @@ INLINE void NAME(evaluate)(const PixelMap *map, const RowMap *row, Side *side, d
 INLINE void NAME(evaluate_edge)(const Job *job, const RowMap *row, int edge)
 {
     Workspace *ws = job->workspace;
-    NAME(evaluate)(job->map, row, &ws->sides[0], ws->edges[edge][0]);
+    NAME(evaluate)(job, row, &ws->sides[0], ws->edges[edge][0]);
     if (job->edge_step == 2)
-        NAME(evaluate)(job->map, row, &ws->sides[1], ws->edges[edge][1]);
+        NAME(evaluate)(job, row, &ws->sides[1], ws->edges[edge][1]);
 }
 
-/* Place the drops whose corners are given in boxes of output pixels. */
-INLINE void NAME(place)(Workspace *ws, const double *const corners[2][4])
+/* Place the drops whose corners are given in boxes of output pixels; gives the side that no box exceeds. */
+INLINE int NAME(place)(Workspace *ws, const int bits, const int32_t *const corners[2][4])
 {
+    int32_t widest = 0;
     for (int axis = 0; axis < 2; axis++) {
-        const double *restrict p0 = corners[axis][0], *restrict p1 = corners[axis][1];
-        const double *restrict p2 = corners[axis][2], *restrict p3 = corners[axis][3];
+        const int32_t *restrict p0 = corners[axis][0], *restrict p1 = corners[axis][1];
+        const int32_t *restrict p2 = corners[axis][2], *restrict p3 = corners[axis][3];
         float (*restrict corner)[LARGEST_BLOCK] = ws->corner[axis];
         float *restrict line = ws->line[axis];
         int32_t *restrict box = ws->box[axis];
         for (int p = 0; p < BLOCK; p++) {
-            const double low = MIN(MIN(p0[p], p1[p]), MIN(p2[p], p3[p])) + 0.5;
-            int32_t first = (int32_t)low;
-            first -= (double)first > low; /* the conversion rounds towards 0 */
+            const int32_t first = MIN(MIN(p0[p], p1[p]), MIN(p2[p], p3[p])) >> bits;
+            const int32_t last = MAX(MAX(p0[p], p1[p]), MAX(p2[p], p3[p])) >> bits;
+            widest = MAX(widest, last - first);
             box[p] = first;
-            line[p] = (float)((double)first + 0.5 - p0[p]);
-            corner[0][p] = (float)(p1[p] - p0[p]);
-            corner[1][p] = (float)(p2[p] - p0[p]);
-            corner[2][p] = (float)(p3[p] - p0[p]);
+            line[p] = (float)DIFFERENCE(TIMES_UNITS(first + 1, bits), p0[p]);
+            corner[0][p] = (float)DIFFERENCE(p1[p], p0[p]);
+            corner[1][p] = (float)DIFFERENCE(p2[p], p0[p]);
+            corner[2][p] = (float)DIFFERENCE(p3[p], p0[p]);
         }
     }
-}
-
-/* Side of the smallest box, in output pixels, that holds any drop of the block. */
-INLINE float NAME(box_side)(const Workspace *ws)
-{
-    float largest = 0.0f;
-    for (int axis = 0; axis < 2; axis++) {
-        const float (*corner)[LARGEST_BLOCK] = ws->corner[axis];
-        const float *line = ws->line[axis];
-        for (int p = 0; p < BLOCK; p++) {
-            const float high = MAX(MAX(corner[0][p], corner[1][p]), MAX(corner[2][p], 0.0f));
-            const float side = high - line[p] + 1.0f;
-            largest = MAX(largest, side);
-        }
-    }
-    return largest;
-}
-
-/* First and last box origin of the block along an axis. */
-INLINE void NAME(box_range)(const int32_t *box, int32_t *first, int32_t *last)
-{
-    int32_t low = box[0], high = box[0];
-    for (int p = 0; p < BLOCK; p++) {
-        low = MIN(low, box[p]);
-        high = MAX(high, box[p]);
-    }
-    *first = low;
-    *last = high;
+    return widest + 1;
 }
 
 /* Shares of all drops of a block in boxes of side x side output pixels.
  *
- * For each border between output pixels, the areas of the drop left of it and below it are integrals of x dy
- * and y dx along its edges (Green).  Here area[b][a] is the area left of border a and below border b, from the
- * integral of min(y, border b) dx over the part of each edge left of border a; the last a and b stand for
- * everything.  Differences of these give the areas in the output pixels.
+ * For each border between output pixels, the areas of the drop left of it and above it are integrals of x dy
+ * and y dx along its edges (Green).  Here above[b][a] is the area left of border a and above border b, from the
+ * integral of max(y - border b, 0) dx over the part of each edge left of border a, and strip[a] is the area left
+ * of border a; the last a stands for everything.  Differences of these give the areas in the output pixels.
+ *
+ * Heights above a border are taken in steps along x: those in which the edge rises or falls as much.  So the
+ * part of an edge above a border is as wide as its higher end is high, unless all of it is above.
  */
-INLINE void NAME(shares)(Workspace *ws, const int side)
+INLINE void NAME(shares)(Workspace *ws, const int bits, const int side)
 {
+    const float unit = (float)(1 << bits); /* an output pixel */
     const float (*restrict cx)[LARGEST_BLOCK] = ws->corner[0];
     const float (*restrict cy)[LARGEST_BLOCK] = ws->corner[1];
     const float *restrict line_x = ws->line[0], *restrict line_y = ws->line[1];
@@ -128,56 +107,62 @@ INLINE void NAME(shares)(Workspace *ws, const int side)
         const float x[5] = {0.0f, cx[0][p], cx[1][p], cx[2][p], 0.0f};
         const float y[5] = {0.0f, cy[0][p], cy[1][p], cy[2][p], 0.0f};
         const float border_x = line_x[p], border_y = line_y[p];
-        float area[LARGEST_BOX][LARGEST_BOX];
+        float above[LARGEST_BOX][LARGEST_BOX], strip[LARGEST_BOX];
         UNROLL
-        for (int b = 0; b < side; b++) {
+        for (int a = 0; a < side; a++) {
+            strip[a] = 0.0f;
             UNROLL
-            for (int a = 0; a < side; a++)
-                area[b][a] = 0.0f;
+            for (int b = 0; b < side - 1; b++)
+                above[b][a] = 0.0f;
         }
         UNROLL
         for (int e = 0; e < 4; e++) {
             const int leftwards = x[e] > x[e + 1];
-            const float x0 = leftwards ? x[e + 1] : x[e], x1 = leftwards ? x[e] : x[e + 1];
+            const float x0 = MIN(x[e], x[e + 1]), width = MAX(x[e], x[e + 1]) - x0;
             const float y0 = leftwards ? y[e + 1] : y[e], y1 = leftwards ? y[e] : y[e + 1];
             const float half = leftwards ? -0.5f : 0.5f;
-            const float width = x1 - x0, rise = y1 - y0;
+            const float rise = y1 - y0;
             /* One division for the slope and its inverse; the limits only guard it. */
             const float run = MAX(width, SMALLEST_STEP), climb = MAX(MAX(rise, -rise), SMALLEST_STEP);
             const float inverse = 1.0f / (run * climb);
-            const float slope = rise * climb * inverse, run_per_climb = run * run * inverse;
+            const float steepness = climb * climb * inverse, run_per_climb = run * run * inverse;
+            const float upwards = rise < 0.0f ? -1.0f : 1.0f, slope = steepness * upwards;
+            const float half_steepness = half * steepness;
+            float start[LARGEST_BOX], start_above[LARGEST_BOX], half_above[LARGEST_BOX];
+            UNROLL
+            for (int b = 0; b < side - 1; b++) {
+                start[b] = (y0 - (border_y + (float)b * unit)) * run_per_climb;
+                start_above[b] = MAX(start[b], 0.0f);
+                half_above[b] = half_steepness * start_above[b];
+            }
             UNROLL
             for (int a = 0; a < side; a++) {
-                /* The edge's part left of border a is `reach` wide and ends at height y_end. */
-                const float border = border_x + (float)a;
-                const float reach = a == side - 1 ? width : MIN(MAX(border, x0), x1) - x0;
-                const float y_end = a == side - 1 ? y1 : y0 + slope * reach;
-                const float both = y0 + y_end;
-                area[side - 1][a] += half * reach * both;
+                /* The edge's part left of border a is `reach` wide. */
+                const float reach = a == side - 1 ? width : MIN(MAX(border_x + (float)a * unit - x0, 0.0f), width);
+                const float step = upwards * reach;
+                const float both = a == side - 1 ? y0 + y1 : 2.0f * y0 + slope * reach;
+                strip[a] += half * reach * both;
                 UNROLL
                 for (int b = 0; b < side - 1; b++) {
-                    /* What of the integral lies above border b: a triangle or a trapezium. */
-                    const float level = border_y + (float)b;
-                    const float above0 = MAX(y0 - level, 0.0f), above1 = MAX(y_end - level, 0.0f);
-                    const float base = MIN(reach, MAX(above0, above1) * run_per_climb);
-                    area[b][a] += half * (reach * both - (above0 + above1) * base);
+                    /* A triangle or a trapezium. */
+                    const float end_above = MAX(start[b] + step, 0.0f);
+                    const float base = MIN(reach, MAX(start_above[b], end_above));
+                    above[b][a] += (half_above[b] + half_steepness * end_above) * base;
                 }
             }
         }
         /* Negative for a mirrored drop; a drop without area has no shares. */
-        const float total = area[side - 1][side - 1];
+        const float total = strip[side - 1];
         const float inverse_total = MAX(total, -total) > SMALLEST_AREA ? 1.0f / total : 0.0f;
         UNROLL
         for (int b = 0; b < side; b++) {
             UNROLL
             for (int a = 0; a < side; a++) {
-                float part = area[b][a];
+                const float here = (b > 0 ? above[b - 1][a] : strip[a]) - (b < side - 1 ? above[b][a] : 0.0f);
+                float part = here;
                 if (a > 0)
-                    part -= area[b][a - 1];
-                if (b > 0)
-                    part -= area[b - 1][a];
-                if (a > 0 && b > 0)
-                    part += area[b - 1][a - 1];
+                    part -= (b > 0 ? above[b - 1][a - 1] : strip[a - 1])
+                            - (b < side - 1 ? above[b][a - 1] : 0.0f);
                 part *= inverse_total;
                 share[b * side + a][p] = part > SMALLEST_SHARE ? part : 0.0f;
             }
@@ -204,87 +189,100 @@ INLINE void NAME(add_one)(const Job *job, int place, ptrdiff_t row, ptrdiff_t co
         window->quality[at] |= ws->quality[place];
 }
 
-/* Add the shares of a vector of pixels to the window, one by one: where pixels do not lie as a tile needs. */
-static __attribute__((noinline)) void NAME(add_vector_slowly)(const Job *job, int place, int side)
+/* Add some pixels to the window one by one, from one place on: those that lie as no tile or box holds them, and
+ * only those that are left. */
+static __attribute__((noinline)) void NAME(add_slowly)(const Job *job, int place, int n, const int32_t *left)
 {
     const Workspace *ws = job->workspace;
-    for (int p = place; p < place + LANES; p++) {
-        if (ws->weight[p] == 0.0f)
+    const Window *window = job->window;
+    const ptrdiff_t origin[2] = {window->first_column, window->first_row};
+    const ptrdiff_t size[2] = {window->columns, window->rows};
+    for (int p = place; p < place + n; p++) {
+        if (ws->weight[p] == 0.0f || (left != NULL && !left[p - place]))
             continue;
-        const ptrdiff_t row = ws->box[1][p] - job->window->first_row;
-        const ptrdiff_t column = ws->box[0][p] - job->window->first_column;
-        for (int b = 0; b < side; b++) {
-            for (int a = 0; a < side; a++) {
-                const float share = ws->share[b * side + a][p];
-                if (share > 0.0f)
-                    NAME(add_one)(job, p, row + b, column + a, share);
+        const ptrdiff_t column = ws->first_column + p % LANES * PART + p / LANES;
+        double corner[2][4];
+        drop_corners(job->map, job->drop, (double)column, (double)ws->row, corner);
+        double lowest[2]; /* border of the box, relative to corner 0 */
+        ptrdiff_t first[2], last[2], box[2]; /* output pixels in the window, and the first of the box */
+        for (int axis = 0; axis < 2; axis++) {
+            double *c = corner[axis];
+            const double low = MIN(MIN(c[0], c[1]), MIN(c[2], c[3])) + 0.5;
+            const double high = MAX(MAX(c[0], c[1]), MAX(c[2], c[3])) + 0.5;
+            const double start = c[0] + 0.5;
+            lowest[axis] = floor(low) - start;
+            box[axis] = (ptrdiff_t)floor(low) - origin[axis];
+            first[axis] = MAX(box[axis], 0);
+            last[axis] = MIN((ptrdiff_t)floor(high) - origin[axis], size[axis] - 1);
+            for (int e = 3; e >= 0; e--)
+                c[e] -= c[0];
+        }
+        for (ptrdiff_t y = first[1]; y <= last[1]; y++) {
+            for (ptrdiff_t x = first[0]; x <= last[0]; x++) {
+                const double left = lowest[0] + (double)(x - box[0]), bottom = lowest[1] + (double)(y - box[1]);
+                const float share = (float)share_of_pixel(corner[0], corner[1], left, bottom);
+                if (share > SMALLEST_SHARE)
+                    NAME(add_one)(job, p, y, x, share);
             }
         }
     }
 }
 
-/* Of two vectors of numbers the smaller ones. */
-#define SMALLER(v, w) (((v) & ((v) < (w))) | ((w) & ~((v) < (w))))
-
-/* Find the lowest box of each vector of pixels in the tile along an axis, and how far beyond it the others are;
- * gives 0 if one is more than 1 beyond.  Pixels of weight 0 do not count. */
-INLINE int NAME(align_boxes)(Workspace *ws, int axis)
+/* Find the smallest number of a vector. */
+INLINE int32_t NAME(smallest)(NAME(Flags) v)
 {
-    const NAME(Flags) origin = *(const NAME(Flags) *)ws->tile.origin[axis];
-    NAME(Flags) beyond = {0};
-    for (int k = 0; k < PART; k++) {
-        const NAME(Vector) weight = *(const NAME(Vector) *)&ws->weight[k * LANES];
-        const NAME(Flags) none = weight == 0.0f;
-        const NAME(Flags) box = *(const NAME(Flags) *)&ws->box[axis][k * LANES] - origin;
-        NAME(Flags) low = (none & INT32_MAX) | (~none & box);
 #if LANES == 16
-        low = SMALLER(low, ROTATED_8_OF_16(low));
+    v = SMALLER(v, ROTATED_8_OF_16(v));
 #endif
-        low = SMALLER(low, ROTATED_4(low));
-        low = SMALLER(low, ROTATED_2(low));
-        low = SMALLER(low, ROTATED_1(low));
-        const NAME(Flags) offset = (box & ~none) - (low & ~none);
-        beyond |= offset;
-        *(NAME(Flags) *)&ws->offset[axis][k * LANES] = -offset;
-        *(NAME(Flags) *)&ws->lowest[axis][k * LANES] = low;
-    }
-    *(NAME(Flags) *)ws->beyond = beyond;
-    int32_t all = 0;
-    for (int l = 0; l < LANES; l++)
-        all |= ws->beyond[l];
-    return all <= 1;
-}
-
-/* Whether the boxes of one vector of pixels are at most 1 beyond the lowest. */
-static __attribute__((noinline)) int NAME(is_aligned)(const Workspace *ws, int place)
-{
-    int32_t beyond = 0;
-    for (int p = place; p < place + LANES; p++)
-        beyond = MIN(beyond, MIN(ws->offset[0][p], ws->offset[1][p]));
-    return beyond >= -1;
+    v = SMALLER(v, ROTATED_4(v));
+    v = SMALLER(v, ROTATED_2(v));
+    v = SMALLER(v, ROTATED_1(v));
+    return v[0];
 }
 
 /* Which of the planes of a tile. */
 enum { NAME(SUMS), NAME(VARIANCE), NAME(QUALITY) };
 
+#define KEEP(mask, v) ((NAME(Vector))((mask) & (NAME(Flags))(v)))
 #define CHOOSE(mask, yes, no) ((NAME(Vector))(((mask) & (NAME(Flags))(yes)) | (~(mask) & (NAME(Flags))(no))))
 
-/* Add the shares of a vector of pixels to a plane of the tile, at output pixel `at`.
+/* Pixels of a vector whose boxes begin in one of two neighbouring output pixels along both axes. */
+typedef struct {
+    NAME(Flags) members, right, up; /* whether they are among them, and begin in the second one */
+    int32_t column, row; /* first output pixel */
+} NAME(Group);
+
+/* Find a group of pixels among the lanes `left`, the lowest ones along x. */
+INLINE NAME(Group) NAME(find_group)(const Workspace *ws, int place, NAME(Flags) left)
+{
+    NAME(Group) group;
+    const NAME(Flags) x = *(const NAME(Flags) *)&ws->box[0][place], y = *(const NAME(Flags) *)&ws->box[1][place];
+    group.column = NAME(smallest)((left & x) | (~left & INT32_MAX));
+    left &= x <= group.column + 1;
+    group.row = NAME(smallest)((left & y) | (~left & INT32_MAX));
+    group.members = left & (y <= group.row + 1);
+    group.right = x > group.column;
+    group.up = y > group.row;
+    return group;
+}
+
+/* Add the shares of a group of pixels to a plane of the tile.
  *
- * The boxes of lanes with an offset are one output pixel farther right or up: the shares of all are moved in
- * boxes that are larger by one.
+ * The boxes of some begin one output pixel farther right or up: the shares of all are moved in boxes that are
+ * larger by one.
  */
-INLINE void NAME(add_to_tile)(const Workspace *ws, int place, ptrdiff_t at, const int side, const int plane)
+INLINE void NAME(add_to_tile)(const Workspace *ws, int place, const NAME(Group) *group, const int side,
+                              const int plane)
 {
     const float (*share)[LARGEST_BLOCK] = ws->share;
     const Tile *tile = &ws->tile;
-    const NAME(Flags) right = *(const NAME(Flags) *)&ws->offset[0][place];
-    const NAME(Flags) up = *(const NAME(Flags) *)&ws->offset[1][place];
+    const NAME(Flags) right = group->right, up = group->up, members = group->members;
     const NAME(Vector) zero = {0.0f};
-    const NAME(Vector) value = *(const NAME(Vector) *)&ws->value[place];
-    const NAME(Vector) weight = *(const NAME(Vector) *)&ws->weight[place];
-    const NAME(Vector) variance = *(const NAME(Vector) *)&ws->variance[place];
-    const NAME(Flags) quality = *(const NAME(Flags) *)&ws->quality[place];
+    const NAME(Vector) value = KEEP(members, *(const NAME(Vector) *)&ws->value[place]);
+    const NAME(Vector) weight = KEEP(members, *(const NAME(Vector) *)&ws->weight[place]);
+    const NAME(Vector) variance = KEEP(members, *(const NAME(Vector) *)&ws->variance[place]);
+    const NAME(Flags) quality = members & *(const NAME(Flags) *)&ws->quality[place];
+    const ptrdiff_t at = group->row * tile->stride + group->column;
     UNROLL
     for (int a = 0; a <= side; a++) {
         NAME(Vector) below = zero;
@@ -317,28 +315,29 @@ INLINE void NAME(add_boxes)(const Job *job, const int side)
 {
     Workspace *ws = job->workspace;
     Tile *tile = &ws->tile;
-    NAME(shares)(ws, side);
-    const int aligned = NAME(align_boxes)(ws, 0) & NAME(align_boxes)(ws, 1);
+    NAME(shares)(ws, job->bits, side);
     for (int place = 0; place < BLOCK; place += LANES) {
-        const int32_t column = ws->lowest[0][place], row = ws->lowest[1][place];
-        if (column == INT32_MAX)
-            continue;
-        if (!(aligned || NAME(is_aligned)(ws, place)) || column < 0 || row < 0 || column + side >= tile->columns
-            || row + side >= tile->rows) {
-            NAME(add_vector_slowly)(job, place, side);
-            continue;
+        NAME(Flags) left = *(const NAME(Vector) *)&ws->weight[place] != 0.0f;
+        while (ANY(left)) {
+            const NAME(Group) group = NAME(find_group)(ws, place, left);
+            const int32_t column = group.column, row = group.row;
+            if (column < 0 || row < 0 || column + side >= tile->columns || row + side >= tile->rows) {
+                *(NAME(Flags) *)ws->left = left;
+                NAME(add_slowly)(job, place, LANES, ws->left);
+                break;
+            }
+            left &= ~group.members;
+            for (int b = 0; b <= side; b++) {
+                tile->first[row + b] = MIN(tile->first[row + b], column);
+                tile->last[row + b] = MAX(tile->last[row + b], column + side + 1);
+            }
+            tile->in_use = 1;
+            NAME(add_to_tile)(ws, place, &group, side, NAME(SUMS));
+            if (tile->variance != NULL)
+                NAME(add_to_tile)(ws, place, &group, side, NAME(VARIANCE));
+            if (tile->quality != NULL)
+                NAME(add_to_tile)(ws, place, &group, side, NAME(QUALITY));
         }
-        for (int b = 0; b <= side; b++) {
-            tile->first[row + b] = MIN(tile->first[row + b], column);
-            tile->last[row + b] = MAX(tile->last[row + b], column + side + 1);
-        }
-        tile->in_use = 1;
-        const ptrdiff_t at = row * tile->stride + column;
-        NAME(add_to_tile)(ws, place, at, side, NAME(SUMS));
-        if (tile->variance != NULL)
-            NAME(add_to_tile)(ws, place, at, side, NAME(VARIANCE));
-        if (tile->quality != NULL)
-            NAME(add_to_tile)(ws, place, at, side, NAME(QUALITY));
     }
 }
 
@@ -491,19 +490,40 @@ static __attribute__((noinline)) void NAME(add_tile)(const Job *job)
     tile->in_use = 0;
 }
 
+/* Whether a window holds output pixels from x0 to before x1 and from y0 to before y1. */
+INLINE int NAME(holds)(const Window *window, ptrdiff_t x0, ptrdiff_t x1, ptrdiff_t y0, ptrdiff_t y1)
+{
+    return x0 >= window->first_column && x1 <= window->first_column + window->columns
+           && y0 >= window->first_row && y1 <= window->first_row + window->rows;
+}
+
 /* Lay the empty tile over a patch: its middle over the middles of the lanes' parts. */
 INLINE void NAME(lay_tile)(const Job *job, ptrdiff_t first_row)
 {
     Workspace *ws = job->workspace;
     Tile *tile = &ws->tile;
-    const ptrdiff_t row = MIN(first_row + PATCH_ROWS / 2, job->chip->rows - 1);
-    NAME(evaluate)(job->map, &job->middle_row_maps[row], &ws->middle, ws->centres);
+    const ptrdiff_t row = MIN(first_row + job->patch_rows / 2, job->chip->rows - 1);
     const ptrdiff_t size[2] = {tile->columns, tile->rows};
-    for (int axis = 0; axis < 2; axis++) {
-        for (int l = 0; l < LANES; l++)
-            tile->origin[axis][l] = (int32_t)(floor(ws->centres[axis][PART / 2 * LANES + l]))
-                                    - (int32_t)(size[axis] / 2);
+    const double units = ldexp(1.0, job->bits);
+    for (int l = 0; l < LANES; l++) {
+        const ptrdiff_t column = MIN(ws->first_column + l * PART + PART / 2, job->chip->columns - 1);
+        double middle[2];
+        map_position(job->map, (double)column, (double)row, middle);
+        for (int axis = 0; axis < 2; axis++) {
+            const int32_t origin = (int32_t)floor(middle[axis]) - (int32_t)(size[axis] / 2);
+            tile->origin[axis][l] = origin;
+            /* Half a pixel from its centre to its border, and half a unit to round. */
+            for (int k = 0; k <= PART; k++)
+                ws->shift[axis][k * LANES + l] = (0.5 - (double)origin) * units + 0.5;
+        }
     }
+    const Window *window = job->window;
+    int inside = 1;
+    for (int l = 0; l < LANES; l++) {
+        const ptrdiff_t x = tile->origin[0][l], y = tile->origin[1][l];
+        inside &= NAME(holds)(window, x, x + size[0], y, y + size[1]);
+    }
+    tile->inside = inside && size[0] > 0;
 }
 
 #define ADD_BOXES(SIDE)                                                                                       \
@@ -520,68 +540,35 @@ ADD_BOXES(7)
 ADD_BOXES(8)
 #undef ADD_BOXES
 
-/* Add a block with drops too large for the vectorised areas, output pixel by output pixel. */
-static __attribute__((noinline)) void NAME(add_large)(const Job *job)
+/* Whether any box of the block, of a given side, reaches the window. */
+INLINE int NAME(reaches_window)(const Job *job, int side)
 {
     const Workspace *ws = job->workspace;
     const Window *window = job->window;
-    for (int p = 0; p < BLOCK; p++) {
-        if (ws->weight[p] == 0.0f)
-            continue;
-        double corner[2][4] = {{0.0}};
-        int64_t first[2], last[2]; /* of the box, in the window */
-        const ptrdiff_t origin[2] = {window->first_column, window->first_row};
-        const ptrdiff_t size[2] = {window->columns, window->rows};
-        for (int axis = 0; axis < 2; axis++) {
-            double high = 0.0;
-            for (int e = 1; e < 4; e++) {
-                corner[axis][e] = ws->corner[axis][e - 1][p];
-                high = MAX(high, corner[axis][e]);
-            }
-            first[axis] = ws->box[axis][p] - origin[axis];
-            last[axis] = MIN(first[axis] + 1 + (int64_t)MAX(high - ws->line[axis][p], 0.0), size[axis] - 1);
-        }
-        for (int64_t row = MAX(first[1], 0); row <= last[1]; row++) {
-            for (int64_t column = MAX(first[0], 0); column <= last[0]; column++) {
-                const double left = ws->line[0][p] + (double)(column - first[0]) - 1.0;
-                const double bottom = ws->line[1][p] + (double)(row - first[1]) - 1.0;
-                const float share = (float)share_of_pixel(corner[0], corner[1], left, bottom);
-                if (share > SMALLEST_SHARE)
-                    NAME(add_one)(job, p, row, column, share);
-            }
+    const int32_t left = (int32_t)window->first_column - side, right = (int32_t)(window->first_column + window->columns);
+    const int32_t bottom = (int32_t)window->first_row - side, top = (int32_t)(window->first_row + window->rows);
+    int32_t n = 0;
+    for (int k = 0; k < PART; k++) {
+        for (int l = 0; l < LANES; l++) {
+            const int32_t x = ws->box[0][k * LANES + l] + ws->tile.origin[0][l];
+            const int32_t y = ws->box[1][k * LANES + l] + ws->tile.origin[1][l];
+            n += (x > left) & (x < right) & (y > bottom) & (y < top);
         }
     }
-}
-
-/* Whether a window holds output pixels from x0 to before x1 and from y0 to before y1. */
-INLINE int NAME(holds)(const Window *window, ptrdiff_t x0, ptrdiff_t x1, ptrdiff_t y0, ptrdiff_t y1)
-{
-    return x0 >= window->first_column && x1 <= window->first_column + window->columns
-           && y0 >= window->first_row && y1 <= window->first_row + window->rows;
+    return n > 0;
 }
 
 /* Add a block whose drops have the given corners, and tell where it lies. */
-INLINE Place NAME(add_quadrilaterals)(const Job *job, const double *const corners[2][4])
+INLINE Place NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners[2][4])
 {
     Workspace *ws = job->workspace;
-    const Window *window = job->window;
-    NAME(place)(ws, corners);
-    int32_t x0, x1, y0, y1;
-    NAME(box_range)(ws->box[0], &x0, &x1);
-    NAME(box_range)(ws->box[1], &y0, &y1);
-    const float needed = NAME(box_side)(ws);
-    const int large = needed > LARGEST_BOX;
-    const ptrdiff_t reach = (ptrdiff_t)needed + 1;
-    if (x1 + reach <= window->first_column || x0 >= window->first_column + window->columns
-        || y1 + reach <= window->first_row || y0 >= window->first_row + window->rows)
-        return PLACE_OUTSIDE;
-    if (large) {
-        NAME(add_large)(job);
+    const int side = MAX(NAME(place)(ws, job->bits, corners), SMALLEST_BOX);
+    if (side > LARGEST_BOX || ws->tile.rows == 0) {
+        NAME(add_slowly)(job, 0, BLOCK, NULL);
         return PLACE_CROSSING;
     }
-    int side = (int)needed;
-    side += (float)side < needed;
-    side = MAX(side, SMALLEST_BOX);
+    if (!ws->tile.inside && !NAME(reaches_window)(job, side))
+        return PLACE_OUTSIDE;
     switch (side) {
     case 2: NAME(add_boxes_2)(job); break;
     case 3: NAME(add_boxes_3)(job); break;
@@ -591,23 +578,47 @@ INLINE Place NAME(add_quadrilaterals)(const Job *job, const double *const corner
     case 7: NAME(add_boxes_7)(job); break;
     default: NAME(add_boxes_8)(job); break;
     }
-    return NAME(holds)(window, x0, x1 + side, y0, y1 + side) ? PLACE_INSIDE : PLACE_CROSSING;
+    return ws->tile.inside ? PLACE_INSIDE : PLACE_CROSSING;
+}
+
+/* Find the output pixels, in the window, of the block's centres. */
+INLINE void NAME(find_centres)(const Job *job)
+{
+    Workspace *ws = job->workspace;
+    const ptrdiff_t origin[2] = {job->window->first_column, job->window->first_row};
+    for (int axis = 0; axis < 2; axis++) {
+        const int32_t *restrict centre = ws->centres[axis];
+        int32_t *restrict box = ws->box[axis];
+        for (int k = 0; k < PART; k++) {
+            for (int l = 0; l < LANES; l++)
+                box[k * LANES + l] = (centre[k * LANES + l] >> job->bits) + ws->tile.origin[axis][l]
+                                     - (int32_t)origin[axis];
+        }
+    }
+    for (int p = 0; p < BLOCK; p++) {
+        if (abs(ws->centres[0][p]) < (int32_t)LIMIT && abs(ws->centres[1][p]) < (int32_t)LIMIT)
+            continue;
+        const ptrdiff_t column = MIN(ws->first_column + p % LANES * PART + p / LANES, job->chip->columns - 1);
+        double position[2];
+        exact_position(job->map, (double)column, (double)ws->row, position);
+        for (int axis = 0; axis < 2; axis++)
+            ws->box[axis][p] = (int32_t)(floor(position[axis] + 0.5) - (double)origin[axis]);
+    }
 }
 
 /* Count the weighted pixels of a block whose centres lie in the window. */
 INLINE ptrdiff_t NAME(count_inside)(const Job *job)
 {
-    const float *weights = job->workspace->weight;
-    const double *x = job->workspace->centres[0], *y = job->workspace->centres[1];
-    const double left = (double)job->window->first_column - 0.5;
-    const double bottom = (double)job->window->first_row - 0.5;
-    const double right = left + (double)job->window->columns, top = bottom + (double)job->window->rows;
+    const Workspace *ws = job->workspace;
+    const int32_t columns = (int32_t)job->window->columns, rows = (int32_t)job->window->rows;
+    NAME(find_centres)(job);
     int32_t n = 0;
-    for (int p = 0; p < BLOCK; p++)
-        n += (x[p] >= left) & (x[p] < right) & (y[p] >= bottom) & (y[p] < top) & (weights[p] != 0.0f);
+    for (int p = 0; p < BLOCK; p++) {
+        const int32_t x = ws->box[0][p], y = ws->box[1][p];
+        n += (x >= 0) & (x < columns) & (y >= 0) & (y < rows) & (ws->weight[p] != 0.0f);
+    }
     return n;
 }
-
 
 INLINE ptrdiff_t NAME(count_weighted)(const float *weights, ptrdiff_t size)
 {
@@ -621,7 +632,7 @@ INLINE ptrdiff_t NAME(count_weighted)(const float *weights, ptrdiff_t size)
 INLINE void NAME(evaluate_centres)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
-    NAME(evaluate)(job->map, &job->middle_row_maps[row], &ws->middle, ws->centres);
+    NAME(evaluate)(job, &job->middle_row_maps[row], &ws->middle, ws->centres);
 }
 
 /* Add a block of a chip row with the square kernel; `*edge` is the chip row whose lower edge is at hand. */
@@ -635,7 +646,7 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edg
         NAME(evaluate_edge)(job, &maps[0], lower);
     NAME(evaluate_edge)(job, &maps[1], upper);
     *edge = row + 1;
-    const double *corners[2][4];
+    const int32_t *corners[2][4];
     for (int axis = 0; axis < 2; axis++) {
         corners[axis][0] = ws->edges[lower][0][axis];
         corners[axis][1] = shared ? ws->edges[lower][0][axis] + LANES : ws->edges[lower][1][axis];
@@ -653,7 +664,7 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edg
 INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
-    const double half = job->drop->half_width;
+    const int32_t half = (int32_t)MIN(job->drop->half_width * ldexp(1.0, job->bits) + 0.5, LIMIT - 1.0);
     NAME(evaluate_centres)(job, row);
     for (int axis = 0; axis < 2; axis++) {
         for (int k = 0; k < PLACES; k++) {
@@ -661,9 +672,9 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row)
             ws->edges[1][0][axis][k] = ws->centres[axis][k] + half;
         }
     }
-    const double *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
-    const double *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
-    const double *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
+    const int32_t *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
+    const int32_t *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
+    const int32_t *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
     switch (NAME(add_quadrilaterals)(job, corners)) {
     case PLACE_INSIDE: return NAME(count_weighted)(job->workspace->weight, BLOCK);
     case PLACE_OUTSIDE: return 0;
@@ -675,18 +686,11 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row)
 INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
-    const Window *window = job->window;
     NAME(evaluate_centres)(job, row);
-    for (int axis = 0; axis < 2; axis++) {
-        for (int p = 0; p < BLOCK; p++) {
-            const double middle = ws->centres[axis][p] + 0.5;
-            const int32_t first = (int32_t)middle;
-            ws->box[axis][p] = first - ((double)first > middle);
-        }
-    }
+    NAME(find_centres)(job);
     for (int p = 0; p < BLOCK; p++) {
         if (ws->weight[p] != 0.0f)
-            NAME(add_one)(job, p, ws->box[1][p] - window->first_row, ws->box[0][p] - window->first_column, 1.0f);
+            NAME(add_one)(job, p, ws->box[1][p], ws->box[0][p], 1.0f);
     }
     return NAME(count_inside)(job);
 }
@@ -718,7 +722,7 @@ INLINE ptrdiff_t NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
 {
     const Chip *chip = job->chip;
     Workspace *ws = job->workspace;
-    float *restrict weights = ws->row[0], *restrict values = ws->row[1];
+    float *restrict weights = ws->row_of[0], *restrict values = ws->row_of[1];
     if (n < BLOCK) {
         memset(weights, 0, BLOCK * sizeof(float));
         memset(values, 0, BLOCK * sizeof(float));
@@ -782,23 +786,26 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t first = block * BLOCK, n = MIN(chip->columns - first, BLOCK);
         const int shared = job->edge_step == 1;
+        ws->first_column = first;
         start_side(job->map, &ws->sides[0], LANES, first, shared ? n : n - 1, -half);
         start_side(job->map, &ws->sides[1], LANES, first, n - 1, half);
         start_side(job->map, &ws->middle, LANES, first, n - 1, 0.0);
         ptrdiff_t edge = -1;
         for (ptrdiff_t row = 0; row < chip->rows; row++) {
-            if (row % PATCH_ROWS == 0) {
+            if (row % job->patch_rows == 0) {
                 if (ws->tile.in_use)
                     NAME(add_tile)(job);
-                if (!job->patches[row / PATCH_ROWS * n_blocks + block]) {
-                    row += PATCH_ROWS - 1;
+                if (!job->patches[row / job->patch_rows * n_blocks + block]) {
+                    row += job->patch_rows - 1;
                     continue;
                 }
                 NAME(lay_tile)(job, row);
+                edge = -1;
             }
+            ws->row = row;
             NAME(prefetch_input)(chip, row, first);
-            const ptrdiff_t step = row % PATCH_ROWS;
-            NAME(prefetch_output)(job, step * tile_rows / PATCH_ROWS, (step + 1) * tile_rows / PATCH_ROWS);
+            const ptrdiff_t step = row % job->patch_rows;
+            NAME(prefetch_output)(job, step * tile_rows / job->patch_rows, (step + 1) * tile_rows / job->patch_rows);
             if (NAME(load)(job, row * chip->columns + first, n) == 0)
                 continue;
             switch (job->drop->shape) {
@@ -824,7 +831,7 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
     }
 }
 
+#undef KEEP
 #undef CHOOSE
-#undef SMALLER
 #undef BLOCK
 #undef PLACES

@@ -13,6 +13,7 @@ __all__ = ["found", "header_of_cards", "number", "stored_value", "text", "value"
 
 _CARD = 80
 _VALUES = "_multivisit_values"
+_PLAIN_KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 _PLAIN_CARD = re.compile(
     r"(?P<keyword>[A-Z0-9_-]{1,8}) *= +"
     r"(?:'(?P<text>(?:[^']|'')*)'|(?P<logical>[TF])|(?P<whole>[+-]?\d{1,18})|"
@@ -43,7 +44,7 @@ def header_of_cards(cards: str) -> fits.Header:
     odd = set()
     for at in range(0, len(cards), _CARD):
         card = cards[at : at + _CARD]
-        keyword = card[:8].rstrip()
+        keyword = card[:8].strip().upper()
         match = _PLAIN_CARD.match(card) if card[8:10] == "= " else None
         # A text with a colon may be a record of several values; one that goes on is found by its next card.
         plain = match is not None and ": " not in card and cards[at + _CARD : at + _CARD + 8] != "CONTINUE"
@@ -51,7 +52,7 @@ def header_of_cards(cards: str) -> fits.Header:
             odd.add(keyword)
         elif keyword not in odd:
             values.setdefault(keyword, _plain_content(match))
-    setattr(header, _VALUES, values)
+    setattr(header, _VALUES, (values, odd))
     return header
 
 
@@ -83,10 +84,15 @@ def stored_value(header: fits.Header, keyword: str) -> Any:
     astropy.io.fits.verify.VerifyError
         If its card cannot be read.
     """
-    values = getattr(header, _VALUES, None)
-    if values is not None and keyword in values:
+    noted = getattr(header, _VALUES, None)
+    if noted is None:
+        return header.get(keyword)
+    values, odd = noted
+    if keyword in values:
         return values[keyword]
-    return header.get(keyword)
+    if keyword in odd or not _PLAIN_KEYWORD.fullmatch(keyword):
+        return header.get(keyword)
+    return None
 
 
 def value(header: fits.Header, keyword: str) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError
-from multivisit.haputils.log_levels import LOG_LEVELS
+from multivisit.haputils.log_levels import LOG_LEVELS, messages_on_screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,22 +151,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="single visit or multi-visit (%(default)s)",
     )
     options = parser.parse_args(arguments)
-    handler = logging.StreamHandler(sys.stderr)
-    logger = logging.getLogger("multivisit")
-    logger.addHandler(handler)
+    level = LOG_LEVELS[options.log_level]
     try:
-        make_svm_input_file(
-            options.poller_filename,
-            hap_pipeline_name=options.hap_pipeline_name,
-            output_custom_pars_file=options.output_custom_pars_file,
-            clobber=options.clobber,
-            log_level=LOG_LEVELS[options.log_level],
-        )
+        with messages_on_screen(level):
+            make_svm_input_file(
+                options.poller_filename,
+                hap_pipeline_name=options.hap_pipeline_name,
+                output_custom_pars_file=options.output_custom_pars_file,
+                clobber=options.clobber,
+                log_level=level,
+            )
     except MultivisitError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    finally:
-        logger.removeHandler(handler)
     return 0
 
 

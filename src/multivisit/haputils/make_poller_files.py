@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from multivisit.errors import MultivisitError
+from multivisit.haputils.log_levels import messages_on_screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,24 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.poller_file_type == "mvm" and options.skycell_name is None:
         parser.error("a multi-visit poller file needs the name of a sky cell: -s skycell-pPPPPxXXyYY")
-    handler = logging.StreamHandler(sys.stderr)
-    logger = logging.getLogger("multivisit")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     try:
-        generate_poller_file(
-            options.input_list,
-            poller_file_type=options.poller_file_type,
-            output_poller_filename=options.output_poller_filename,
-            skycell_name=options.skycell_name,
-        )
+        with messages_on_screen():
+            generate_poller_file(
+                options.input_list,
+                poller_file_type=options.poller_file_type,
+                output_poller_filename=options.output_poller_filename,
+                skycell_name=options.skycell_name,
+            )
     except MultivisitError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
     return 0
 
 

@@ -326,7 +326,10 @@ def _grid(name: str, header: fits.Header) -> OutputGrid:
         raise ParameterError(f"{name}: a mosaic cannot have this grid: {error}") from error
     except Exception as error:
         words = " ".join(str(error).split())
-        raise ParameterError(f"{name}: its WCS cannot be used: {words}") from error
+        raise ParameterError(
+            f"{name}: its WCS cannot be used: {words}; expected that of an image on a plane (TAN) without "
+            "distortion, such as a mosaic's"
+        ) from error
     _check_frame(name, wcs)
     (a, b), (c, d) = plane.cd
     area = abs(a * d - b * c)

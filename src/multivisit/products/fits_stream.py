@@ -20,7 +20,6 @@ from multivisit.products.direct_file import DirectFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from astropy.io import fits
     from numpy.typing import NDArray
@@ -31,7 +30,6 @@ __all__ = [
     "FitsUnit",
     "header_length",
     "header_with_sums",
-    "write_units",
 ]
 
 _RECORD = 2880
@@ -201,29 +199,6 @@ class FitsStream:
         for first in blocks if target < source else reversed(blocks):
             block = self._file.read(source + first, min(LARGEST_PIECE, n_bytes - first))
             self._file.write(target + first, block)
-
-
-def write_units(path: Path, units: Sequence[FitsUnit]) -> None:
-    """Write header-data units one after another, each with CHECKSUM and DATASUM.
-
-    Parameters
-    ----------
-    path : Path
-        An existing empty file.
-    units : sequence of FitsUnit
-        The units in order, tables behind all images; the headers are left as they are.
-    """
-    tables = [unit for unit in units if unit.data is not None and unit.data.dtype == np.uint8]
-    images = list(units[: len(units) - len(tables)])
-    with DirectFile(path, LARGEST_PIECE) as file:
-        headers = [unit.header for unit in images if not isinstance(unit.header, str)]
-        fits_stream = FitsStream(file, headers)
-        for number, unit in enumerate(images):
-            if unit.data is not None:
-                planes = unit.data if unit.data.ndim > 2 else unit.data[np.newaxis]
-                for plane, pixels in enumerate(planes):
-                    fits_stream.write_rows(number, pixels, plane=plane)
-        fits_stream.finish(headers, tables)
 
 
 def _layout(headers: Sequence[fits.Header], texts: Sequence[str]) -> list[_Image]:

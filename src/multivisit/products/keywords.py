@@ -174,6 +174,8 @@ def ascii_text(text: str) -> str:
     str
         Printable ASCII of the same length: ``?`` stands for every other character.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
         character if character.isascii() and character.isprintable() else "?" for character in text
     )
@@ -273,7 +275,9 @@ def put(header: fits.Header, keyword: str, value: object, comment: str = "") -> 
         return
     length = _COMMENT_COLUMN
     if isinstance(plain, str):
-        length = max(length, len(str(fits.Card(keyword, plain)).rstrip()))
+        quoted = plain.replace("'", "''")
+        # A text has quotes around it and at least 8 characters between them.
+        length = max(length, len(f"{keyword:<8}= '{quoted:<8}'"))
     room = max(0, _CARD_LENGTH - length - len(" / "))
     header.append(fits.Card(keyword, plain, _shortened(comment, room)), end=True)
 

@@ -143,13 +143,19 @@ def _weights(facts: LayerFacts) -> Check:
     # The mean area of a pixel, not the nominal one: those of ACS/HRC are rhombi, 13 % larger than nominal.
     pixels = sum(chip.shape[0] * chip.shape[1] for exposure in facts.exposures for chip in exposure.chips)
     ratio = pixels / sum(polygon.area for polygon in facts.polygons)
-    expected = statistics.median_exposure_time * ratio
+    # Small drops gather the weight in some pixels and leave others empty: on the average it is the same.
+    kind = "mean" if parameters.final_kernel == "point" or parameters.final_pixfrac < 1.0 else "median"
+    weight, time = statistics.median_weight, statistics.median_exposure_time
+    if kind == "mean":
+        weight = statistics.mean_weight
+        time = statistics.mean_exposure_time * _good_share(facts)
+    expected = time * ratio
     if expected <= 0.0:
         return not_run("weights", "No exposure time is known.")
     return checked(
         "weights",
-        abs(statistics.median_weight / expected - 1.0),
-        f"The median weight is {statistics.median_weight:.5g}; {statistics.median_exposure_time:g} s "
+        abs(weight / expected - 1.0),
+        f"The {kind} weight is {weight:.5g}; {time:g} s "
         f"with {ratio:.4g} pixels of the detector on each of the mosaic lead to expect {expected:.5g}.",
         [
             {"what": "median", "weight": statistics.median_weight, "expected": expected},
@@ -160,6 +166,17 @@ def _weights(facts: LayerFacts) -> Check:
             },
         ],
     )
+
+
+def _good_share(facts: LayerFacts) -> float:
+    """Give the share of the chips' pixels that are good."""
+    pairs = [
+        (record.n_good_pixels, chip.shape[0] * chip.shape[1])
+        for exposure in facts.exposures
+        for chip in exposure.chips
+        if (record := facts.records.get((exposure.filename, chip.extver))) is not None and record.in_grid
+    ]
+    return sum(good for good, _ in pairs) / max(1, sum(number for _, number in pairs))
 
 
 def _covered_area(facts: LayerFacts) -> Check:

@@ -70,8 +70,8 @@ _KINDS = (
     CheckKind(
         "weights",
         "Weights against exposure times",
-        "difference of the median weight from the median exposure time times the detector pixels on a pixel "
-        "of the mosaic, as share",
+        "difference of the median weight (mean where drops are small) from that of the exposure time times "
+        "the detector pixels on a pixel of the mosaic, as share",
         "",
         0.1,
         0.3,

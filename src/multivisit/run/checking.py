@@ -143,6 +143,7 @@ class QualityControl:
                 self.visits[layer.product_basename] = (layer.sky_cell_id, sources)
         run = {
             "seconds": round(seconds, 2),
+            "finished": round(time.time(), 2),
             "peak_memory_mib": _peak_memory() >> 20,
             "threads": options.threads,
             "memory_limit_mib": None if options.memory is None else options.memory >> 20,

@@ -180,12 +180,11 @@ def _overview(view: RunView, frame: figures.SkyFrame) -> str:
         tiles.append(
             ("Area", f"{frame.area / 3600.0:.3g} arcmin²", f"RA {frame.ra:.4f}°, Dec {frame.dec:+.4f}°")
         )
-    seconds = [layer.quality.get("run", {}).get("seconds") for layer in view.layers]
-    known = [value for value in seconds if isinstance(value, (int, float))]
-    if known:
+    seconds = _run_seconds([layer.quality.get("run", {}) for layer in view.layers])
+    if seconds:
         memory = [layer.quality.get("run", {}).get("peak_memory_mib") for layer in view.layers]
         peak = max((value for value in memory if isinstance(value, (int, float))), default=None)
-        tiles.append(("Made in", f"{sum(known):.1f} s", f"{peak:,} MiB of memory" if peak else ""))
+        tiles.append(("Made in", f"{seconds:.1f} s", f"{peak:,} MiB of memory" if peak else ""))
     cards = "".join(
         f'<div class="tile"><span>{escape(name)}</span><strong>{escape(value)}</strong>'
         f"<small>{escape(more)}</small></div>"
@@ -231,6 +230,17 @@ def _attention(layers: Sequence[LayerView]) -> str:
         for _, number, layer, check in sorted(found, key=lambda one: one[:2])
     )
     return f'<div class="attention"><h3>What to look at</h3><ul>{items}</ul></div>'
+
+
+def _run_seconds(runs: Iterable[dict[str, Any]]) -> float:
+    """Give the time from the first layer's beginning to the last one's end; 0 where it is not known."""
+    spans = [
+        (end - length, end)
+        for run in runs
+        if isinstance(end := run.get("finished"), (int, float))
+        and isinstance(length := run.get("seconds"), (int, float))
+    ]
+    return max(end for _, end in spans) - min(start for start, _ in spans) if spans else 0.0
 
 
 def _duration(seconds: float) -> str:
