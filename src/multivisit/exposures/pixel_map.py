@@ -385,9 +385,7 @@ def _with_residual(polynomial: PixelMap, exact: _Transform) -> PixelMap:
         knots.append(np.unique(np.concatenate([[-0.5, size - 0.5], inside])))
     x, y = (grid.ravel() for grid in np.meshgrid(*knots))
     residual = exact(x, y).reshape(2, len(knots[1]), len(knots[0])) - polynomial._polynomial_on(*knots)
-    return replace(
-        polynomial, x_knots=knots[0], y_knots=knots[1], residual=residual.astype(np.float32)
-    )
+    return replace(polynomial, x_knots=knots[0], y_knots=knots[1], residual=residual.astype(np.float32))
 
 
 def _multiply(left: NDArray[np.float64], right: NDArray[np.float64], out: NDArray[np.float64]) -> None:
