@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multivisit.combine.sky_levels import LevelDifference, SkyMeter, level_difference, match_levels
-from multivisit.combine.sky_samples import SkyStatistic, chip_patches, merge_patches, patch_spacing
+from multivisit.combine.sky_samples import (
+    PackedPatches,
+    SkyPatches,
+    SkyStatistic,
+    chip_patches,
+    merge_patches,
+    patch_memory,
+    patch_spacing,
+)
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -360,3 +368,40 @@ def test_tiny_chips_have_patches(plane_map: Any, shape: tuple[int, int]) -> None
     )
     assert patches is not None
     assert patches.total.sum() / patches.pixels.sum() * AREA == pytest.approx(2.0)
+
+
+def random_patches(first: tuple[int, int], shape: tuple[int, int]) -> SkyPatches:
+    """Patches half of which hold nothing."""
+    random = np.random.default_rng(7)
+    empty = random.random(shape) > 0.5
+    pixels, clipped = np.where(empty, 0.0, random.uniform(0.0, 256.0, (2, *shape)))
+    return SkyPatches(first, 20.0 * pixels, pixels, clipped, 64.0, 0.3)
+
+
+def test_patches_come_back_from_packing_in_single_precision() -> None:
+    patches = random_patches((-3, 17), (21, 34))
+    packed = PackedPatches.of(patches)
+    back = packed.unpacked()
+    assert (back.first, back.full, back.noise) == (patches.first, patches.full, patches.noise)
+    for name in ("total", "pixels", "clipped"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(patches, name).astype(np.float32))
+    # As much as is told beforehand, for a chip of 16 x 16 pixels in each patch that is held.
+    n_held = np.count_nonzero(patches.pixels)
+    assert packed.values.nbytes + packed.held.nbytes < patch_memory(256 * n_held, SCALE)
+
+
+@pytest.mark.parametrize(
+    ("first", "overlaps"),
+    [
+        ((-3, 17), True),
+        ((30, 37), True),
+        ((31, 17), False),
+        ((-3, 38), False),
+        ((-12, 15), True),
+        ((-13, 17), False),
+    ],
+)
+def test_patches_know_whose_lattice_overlaps_theirs(first: tuple[int, int], overlaps: bool) -> None:
+    # The one reaches from -3 to 30 along x and from 17 to 37 along y, the other is 10 wide and 5 high.
+    one, other = (PackedPatches.of(random_patches(*at)) for at in (((-3, 17), (21, 34)), (first, (5, 10))))
+    assert one.touches(other) == other.touches(one) == overlaps

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multivisit.combine import strips, survey, sweep
+from multivisit.combine import mosaic, strips, survey, sweep
 from multivisit.combine.chip_cache import KEPT_BYTES, LOADING_BYTES, ChipCache, ChipPixels
-from multivisit.combine.mosaic import combine_layer, combine_strips, prepare_layer
+from multivisit.combine.mosaic import combine_layer, combine_strips, place_layer, prepare_layer
 from multivisit.combine.strips import ChipReach, lay_out_strips, strip_height
 from multivisit.errors import CombineError, ParameterError
 from multivisit.exposures.model import read_exposure
@@ -22,6 +24,8 @@ from multivisit.plan.parameters import CombinationParameters
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from multivisit.combine.chip_reader import RawChip
     from multivisit.combine.records import LayerMosaic
@@ -135,6 +139,43 @@ def test_too_little_memory_is_told_with_how_much_is_needed(
         combine_layer(exposures, small_grid(), PARAMETERS, memory=least - 1)
     with pytest.raises(ParameterError, match="threads: found 0"):
         combine_layer(exposures, small_grid(), PARAMETERS, threads=0)
+
+
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_what_is_allocated_stays_within_what_was_given(
+    write_exposure: WriteExposure, small_grid: MakeGrid, monkeypatch: pytest.MonkeyPatch, in_parts: bool
+) -> None:
+    shape = (600, 1200)
+    science = np.random.default_rng(2).normal(100.0, 5.0, shape).astype(np.float32)
+    files = [write_exposure(f"jmem{k}1xxq", [science], angle=0.5 * k) for k in range(6)]
+    parameters = PARAMETERS.replace(final_bits=0 if in_parts else 0xFFFF)
+    exposures, grid = [read_exposure(path) for path in files], small_grid((1500, 1500))
+    monkeypatch.setattr(mosaic, "_Planes", Discarding)
+    least = prepare_layer(exposures, grid, parameters).sweep_plan(parameters).least_memory()
+    least = max(least, place_layer(exposures, grid, parameters).sweep_plan(parameters).least_memory())
+    for memory, threads in ((least, 3), (2 * least, 1), (2 * least, 3)):
+        gc.collect()
+        tracemalloc.start()
+        combine_layer(exposures, grid, parameters, memory=memory, threads=threads)
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        maps = sum(c.pixel_map.residual.nbytes for c in prepare_layer(exposures, grid, parameters).chips)
+        # Outlines, headers and what is read at a time take little.
+        assert used - maps < memory + 8 * MIB
+
+
+class Discarding:
+    """Takes rows and forgets them."""
+
+    def __init__(self, shape: tuple[int, int], n_context: int, *, error_plane: bool) -> None:
+        self.science = self.weight = self.context = self.error = None
+        self._columns = shape[1]
+
+    def write_rows(self, first_row: int, science: Any, weight: Any, context: Any) -> None:
+        pass
+
+    def read_weight(self, first_row: int, last_row: int) -> NDArray[np.float32]:
+        return np.ones((last_row - first_row, self._columns), dtype=np.float32)
 
 
 class Rows:

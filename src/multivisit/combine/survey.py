@@ -145,8 +145,9 @@ class SurveyMemory:
         worker = max(n_pixels, default=0) * SURVEY_BYTES
         left = memory - patches
         n_workers = max(1, min(n_workers, left // max(1, worker)))
-        # To read a chip again costs little: with what else grows with their number, chips take half at most.
-        most = (memory - maps) // 2 - patches
+        # To read a chip again costs little: chips take half at most. What else grows with their number makes
+        # room for fewer: measurements, maps, and with these outlines and headers, half as much as they are.
+        most = (memory - 3 * maps) // 2 - patches
         left = max(0, min(left - n_workers * worker, most))
         return cls(n_workers, left if kept is None else min(left, kept))
 
