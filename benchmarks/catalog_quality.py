@@ -86,6 +86,8 @@ def compare(folder: Path, name: str, truth: Table, item: PlannedLayer) -> Compar
     from astropy.wcs import WCS
     from scipy.spatial import KDTree
 
+    from multivisit.catalogs.coverage import exposure_coverage
+
     product = next(folder.glob(f"*_{name}_dr?.fits"))
     with fits.open(product) as file:
         weight, wcs, primary = file["WHT"].data, WCS(file["SCI"].header), file[0].header
@@ -97,6 +99,11 @@ def compare(folder: Path, name: str, truth: Table, item: PlannedLayer) -> Compar
     inside = (column > 20) & (row > 20) & (column < weight.shape[1] - 20) & (row < weight.shape[0] - 20)
     inside[inside] = weight[row[inside], column[inside]] > 0.3 * np.median(weight[weight > 0])
     inside &= KDTree(everything).query(places, k=2)[0][:, 1] * scale > _ISOLATION
+    # What is near the edge of the mosaic is left out of catalogs.
+    border = item.parameter_set.catalog_generation.sourcex.border + 1.0
+    assert item.grid is not None
+    coverage = exposure_coverage([member.exposure for member in item.layer.members], item.grid)
+    inside &= coverage.is_inside(places[:, 0], places[:, 1], border)
     flux_column = "flux_" + "_".join(name.split("_")[:3])
     true_flux, places = np.array(truth[flux_column])[stars][inside], places[inside]
 

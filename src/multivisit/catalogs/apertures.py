@@ -30,7 +30,7 @@ _MEAN, _MEDIAN, _DEVIATION, _AREA, _WEIGHT, _LEAST_WEIGHT, _HOLES, _WIDTH, _SUMS
 _INVERSE_WEIGHT, _LIGHT, _CURVATURE = range(3)
 
 _ANNULUS_OVER_APERTURE = 5.0 / 3.0
-"""Least inner radius of the annulus over that of the outer aperture: the one published for CCDs."""
+"""Inner radius of the annulus over that of the outer aperture, as published for ACS/WFC and WFC3/UVIS."""
 
 _FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
@@ -143,8 +143,10 @@ def aperture_settings(
     """
     scale = mosaic.scale
     radii = (parameters.aperture_1 / scale, parameters.aperture_2 / scale)
-    # WFC3/IR's published annulus begins within the outer aperture, where the star's own light is.
-    inner = max(parameters.skyannulus_arcsec, _ANNULUS_OVER_APERTURE * parameters.aperture_2) / scale
+    inner = parameters.skyannulus_arcsec / scale
+    if inner < radii[1]:
+        # WFC3/IR's published annulus begins within the outer aperture, where the star's own light is.
+        inner = _ANNULUS_OVER_APERTURE * radii[1]
     annulus = (inner, inner + parameters.dskyannulus_arcsec / scale)
     return ApertureSettings(
         radii,

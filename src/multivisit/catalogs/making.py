@@ -517,6 +517,11 @@ def _meta(work: _Work, found: _Found | None, kind: str) -> dict[str, Any]:
         notes.append("The mosaic has no data.")
     else:
         notes.append(
+            "The sky is that of an annulus from "
+            + " to ".join(f"{radius * work.mosaic.scale:.4g}" for radius in found.apertures.annulus)
+            + " arcsec."
+        )
+        notes.append(
             f"Errors hold the correlation of the pixels' noise: that of a large area is "
             f"{np.sqrt(found.correlation.large_scale):.3f} times that of independent pixels."
         )

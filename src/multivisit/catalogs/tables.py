@@ -136,7 +136,7 @@ def catalog_meta(
         "2 one saturated pixel",
         "4 several saturated pixels",
         f"8 fainter than {limits.bthresh:g} standard errors",
-        f"16 hot pixel or cosmic ray (CI < {low:g} less its error)",
+        f"16 hot pixel or cosmic ray (CI < {low:g} less its error, or narrow in some direction)",
         "32 false detection around a bright star",
         "64 covered by too few exposures",
         "128 bad pixels, or what a cosmic ray has left",
