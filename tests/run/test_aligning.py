@@ -182,7 +182,7 @@ def test_a_custom_mosaic_is_laid_around_the_aligned_exposures(field, tmp_path):
     assert np.abs(np.median(offsets[:, :2], axis=0)).max() < 0.004
 
 
-def test_parameters_of_a_custom_file_take_effect(field, tmp_path):
+def test_parameters_of_a_custom_file_take_effect(field, tmp_path, caplog):
     (name,) = [
         item.layer.product_basename
         for item in plan_run(_options(field, tmp_path, align=False, reference_catalog=None)).layers
@@ -193,6 +193,9 @@ def test_parameters_of_a_custom_file_take_effect(field, tmp_path):
     plan = plan_run(_options(field, tmp_path, custom_parameters=custom))
     assert plan.alignment is not None
     assert all("at least 5000 are needed" in record.reason for record in plan.alignment.records)
+    with caplog.at_level(logging.WARNING):
+        plan_run(_options(field, tmp_path, align=False, reference_catalog=None, custom_parameters=custom))
+    assert "alignment are without effect" in caplog.text
 
 
 def test_the_published_function_aligns(field, tmp_path):
