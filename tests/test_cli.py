@@ -45,6 +45,22 @@ def test_help_teaches_the_usual_session(mvm):
         assert word in out
 
 
+def test_exposures_are_aligned_to_a_file_of_stars(mvm, tiny_exposures, tmp_path):
+    stars = tiny_exposures[0].parent / "truth_catalog.ecsv"
+    code, out, _ = mvm(
+        "run", *tiny_exposures, "-o", tmp_path, "--reference-catalog", stars, "--catalogs", "none", "--json"
+    )
+    assert code == 0
+    records = {record["filename"][:9]: record for record in json.loads(out)["alignment"]}
+    assert len(records) == 6
+    assert records["jsim0201q"]["aligned"]
+    assert records["jsim0201q"]["wcs_name"].endswith("_truthcatalog")
+    assert (tmp_path / f"{CELL}_alignment.ecsv").is_file()
+    code, _, err = mvm("run", *tiny_exposures, "-o", tmp_path, "--reference-catalog", "none.csv")
+    assert code == 1
+    assert "none.csv: not found" in err
+
+
 def test_version(mvm):
     code, out, _ = mvm("--version")
     assert code == 0

@@ -11,7 +11,13 @@ from tests.align.conftest import ACS, FIELD, align, by_name, largest_error, simu
 
 from multivisit.align.reference import ReferenceCatalog, read_reference_catalog
 from multivisit.exposures.model import read_exposure
-from multivisit.simulate.specification import SceneSpecification, Source
+from multivisit.simulate.specification import (
+    ExposureSpecification,
+    FieldSpecification,
+    SceneSpecification,
+    Source,
+    Visit,
+)
 
 LARGEST_ERROR = 0.1
 """Pixels, anywhere on a chip."""
@@ -299,3 +305,33 @@ def test_a_real_exposure_without_reference_stars_keeps_its_wcs(real_data):
     for record in alignment.records:
         assert record.n_common > 40
         assert "reference sources in the field" in record.reason
+
+
+def test_real_gaia_stars_with_their_motions_put_exposures_of_47_tucanae_in_place(real_data, tmp_path):
+    """Simulated exposures of the real Gaia stars of a field of 47 Tucanae, at the places of two dates."""
+    catalog = read_reference_catalog(real_data / "catalogs" / "gaia_dr3_47tuc.csv")
+    ra, dec = 6.10654, -71.96961
+    near = catalog.within(ra, dec, 60.0 / 3600.0)
+    cases = []
+    for visit, date, mjd, offset in (
+        ("01", "2005-03-10T00:00:00", 53439.0, (1.4, -0.9)),
+        ("02", "2005-03-20T00:00:00", 53449.0, (-0.7, 2.2)),
+    ):
+        stars = tuple(
+            Source(float(a), float(d), float(m))
+            for a, d, m in zip(*near.at(mjd), near.magnitude, strict=True)
+        )
+        exposures = (ExposureSpecification("acs_wfc", "f606w", 20.0, subarray=(500, 1000)),)
+        visits = (Visit(visit, date, 30.0, exposures, wcs_offset=offset, wcs_rotation=0.02),)
+        # Besides the catalog's stars there are many fainter ones.
+        scene = SceneSpecification(
+            radius=40.0, n_stars=500, n_galaxies=0, star_magnitudes=(19.0, 25.0), sources=stars
+        )
+        cases.append(simulate(FieldSpecification("47tuc", ra, dec, visits, scene), tmp_path))
+    files = sorted({path for case in cases for path in case.files})
+    alignment = align([read_exposure(path) for path in files], catalog)
+    assert {record.method for record in alignment.records} == {"REL"}
+    assert all(record.catalog == "gaiadr347tuc" and record.n_fit >= 8 for record in alignment.records)
+    for case in cases:
+        (exposure,) = (e for e in alignment.exposures.values() if e.path in case.files)
+        assert largest_error(case.specification, exposure) < LARGEST_ERROR

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from tests.catalog_server import serving
 
 from multivisit.align.service import CATALOGS, fetch_catalog
 from multivisit.errors import ReferenceCatalogError
@@ -34,28 +33,8 @@ ERROR = b"""<?xml version="1.0"?><VOTABLE version="1.3" xmlns="http://www.ivoa.n
 
 @pytest.fixture
 def server():
-    """A server with an answer to be set, and the questions that it got."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.server.asked.append(self.path)
-            status, content = self.server.answer
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.answer = [], (200, CSV.encode())
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(CSV.encode()) as server:
+        yield server
 
 
 @pytest.mark.parametrize("content", [CSV.encode(), votable()])

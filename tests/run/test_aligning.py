@@ -11,6 +11,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
+from tests.catalog_server import serving
 
 from multivisit import make_custom_mosaic
 from multivisit.errors import MissingFileError, ParameterError, ReferenceCatalogError
@@ -182,7 +183,7 @@ def test_a_custom_mosaic_is_laid_around_the_aligned_exposures(field, tmp_path):
     assert np.abs(np.median(offsets[:, :2], axis=0)).max() < 0.004
 
 
-def test_parameters_of_a_custom_file_take_effect(field, tmp_path):
+def test_parameters_of_a_custom_file_take_effect(field, tmp_path, caplog):
     (name,) = [
         item.layer.product_basename
         for item in plan_run(_options(field, tmp_path, align=False, reference_catalog=None)).layers
@@ -193,6 +194,9 @@ def test_parameters_of_a_custom_file_take_effect(field, tmp_path):
     plan = plan_run(_options(field, tmp_path, custom_parameters=custom))
     assert plan.alignment is not None
     assert all("at least 5000 are needed" in record.reason for record in plan.alignment.records)
+    with caplog.at_level(logging.WARNING):
+        plan_run(_options(field, tmp_path, align=False, reference_catalog=None, custom_parameters=custom))
+    assert "alignment are without effect" in caplog.text
 
 
 def test_the_published_function_aligns(field, tmp_path):
@@ -233,6 +237,29 @@ def test_without_network_nothing_is_made_and_one_error_says_what_to_do(field, tm
     assert not (tmp_path / "out").exists()
     with pytest.raises(ReferenceCatalogError, match="GAIAeDR3"):
         run(_options(field, tmp_path, reference_catalog=None, catalog_service=NOWHERE))
+
+
+def test_reference_stars_come_from_the_network(field, tmp_path, monkeypatch):
+    stars = Table.read(field.truth_path)
+    rows = "".join(f"{row['ra']:.9f},{row['dec']:.9f},0.0,0.0,2016.0,18.0\r\n" for row in stars)
+    text = f"Objects found : {len(stars)}\r\nra,dec,pmra,pmdec,epoch,mag\r\n{rows}"
+    with serving(text.encode()) as server:
+        monkeypatch.setenv("ASTROMETRIC_CATALOG_URL", server.url)
+        code = run_mvm_processing(
+            [str(path) for path in field.files],
+            skip_gaia_alignment=False,
+            phot_mode="none",
+            output_folder=tmp_path,
+            log_level=logging.ERROR,
+        )
+        assert code == 0
+        # One catalog is enough, and it is asked for once.
+        (question,) = server.asked
+        assert "CAT=GAIAedr3" in question
+    (product,) = tmp_path.glob("*_drc.fits")
+    assert fits.getval(product, "WCSNAME", "SCI") == "IDC_postsm4-FIT_REL_GAIAeDR3"
+    assert np.abs(np.median(star_offsets(product, field.truth_path)[:, :2], axis=0)).max() < 0.004
+    assert list(tmp_path.glob("*_GAIAeDR3_ref_cat.ecsv"))
 
 
 def test_a_catalog_without_an_alignment_or_a_missing_one_is_refused(field, tmp_path):

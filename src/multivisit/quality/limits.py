@@ -104,7 +104,7 @@ _KINDS = (
         "",
         None,
         1.0,
-        "Stars of exposures in different frames do not fall on each other: align all to one catalog, or "
+        "Stars of exposures in different frames do not fall on each other: align all (--align-to-gaia), or "
         "leave the odd ones out.",
     ),
     CheckKind(

@@ -33,6 +33,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_HOT = 16
+"""DQ flag of hot pixels, which are good ones in mosaics."""
+
 
 def check_alignment_options(options: RunOptions) -> None:
     """Refuse a reference catalog that would not be used.
@@ -88,7 +91,9 @@ def align_planned(planned: Sequence[PlannedLayer], options: RunOptions, progress
     for exposure, chosen in parameters.values():
         # A mosaic of one exposure calls every pixel good; stars are sought in good ones only.
         usual = parameter_set(exposure.instrument, exposure.detector, exposure.filter_name, 2)
-        items.append(ExposureToAlign(exposure, chosen.alignment, usual.astrodrizzle.final_bits or 0))
+        # Hot pixels stand still on the detector: exposures must not be aligned by them.
+        good_bits = (usual.astrodrizzle.final_bits or 0) & ~_HOT
+        items.append(ExposureToAlign(exposure, chosen.alignment, good_bits))
     references = _references(options, [item.parameters.run_align.mosaic_catalog_list for item in items])
     progress.stage("finding sources", len(items))
     return align_exposures(items, references, lambda name: progress.advance(f"finding sources in {name}"))

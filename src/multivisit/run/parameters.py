@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from multivisit.plan.parameters.custom_file import Customized
     from multivisit.run.options import RunOptions
     from multivisit.run.results import PlannedLayer
 
@@ -57,7 +58,9 @@ def check_parameter_files(read: Path | None, written: Path | None, inputs: Seque
         )
 
 
-def with_custom_parameters(planned: Sequence[PlannedLayer], options: RunOptions) -> tuple[PlannedLayer, ...]:
+def with_custom_parameters(
+    planned: Sequence[PlannedLayer], options: RunOptions, *, tell: bool = True
+) -> tuple[PlannedLayer, ...]:
     """Put the parameters of the run's custom file and options into effect.
 
     Parameters
@@ -66,11 +69,13 @@ def with_custom_parameters(planned: Sequence[PlannedLayer], options: RunOptions)
         The layers with their default parameters.
     options : RunOptions
         The custom file, and whether a CTX extension is asked for.
+    tell : bool, optional
+        Log what of the file is without effect.
 
     Returns
     -------
     tuple of PlannedLayer
-        The layers with their parameters. What of the file is without effect is in the log.
+        The layers with their parameters.
 
     Raises
     ------
@@ -83,17 +88,33 @@ def with_custom_parameters(planned: Sequence[PlannedLayer], options: RunOptions)
         file = read_custom_file(options.custom_parameters)
         made = [item for item in planned if not item.reason_left_alone]
         result = customized(file, [product for item in made for product in item.products], "mvm")
-        for warning in result.warnings:
-            log.warning("%s", warning)
+        if tell:
+            _tell_what_is_idle(result, options)
         by_name = {product.name: product for product in result.products}
         planned = [
             replace(item, products=tuple(by_name.get(product.name, product) for product in item.products))
             for item in planned
         ]
         unknown = sorted(set(file.entries) - {product.name for item in planned for product in item.products})
-        if unknown:
+        if unknown and tell:
             log.info("%s: of products that are not made here: %s", file.path, ", ".join(unknown))
     return tuple(_with_context(item) for item in planned) if options.context else tuple(planned)
+
+
+def _tell_what_is_idle(customized: Customized, options: RunOptions) -> None:
+    """Log which changed parameters are without effect."""
+    for warning in customized.warnings:
+        log.warning("%s", warning)
+    changed = [
+        product.name
+        for product in customized.products
+        if product.parameters.alignment != product.defaults.alignment
+    ]
+    if changed and not options.align:
+        log.warning(
+            "parameters of the group alignment are without effect, since no alignment is asked for (%s)",
+            ", ".join(changed),
+        )
 
 
 def _with_context(item: PlannedLayer) -> PlannedLayer:
@@ -152,6 +173,7 @@ def parameter_history(item: PlannedLayer, options: RunOptions) -> list[str]:
     changes = changed_values(item.products[0], "mvm")
     lines = [f"Parameters: {source}, {len(changes) or 'none'} changed."]
     for path, (before, after) in changes.items():
-        remark = ", not used" if reason_not_used(path) else ""
+        is_idle = path[0] == "alignment" and not options.align
+        remark = ", not used" if is_idle or reason_not_used(path) else ""
         lines.append(f"  {'/'.join(path)} = {after} (default {before}{remark})")
     return lines

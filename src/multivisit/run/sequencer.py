@@ -80,7 +80,7 @@ def plan_run(options: RunOptions, progress: Progress | None = None) -> RunPlan:
     rows = _input_rows(options.inputs, options.input_folder)
     progress.stage("reading exposures", len(rows))
     plan = _plan(rows, options, progress, {})
-    if not options.align or not plan.layers:
+    if not options.align or plan.return_code:
         return plan
     alignment = align_planned(plan.layers, options, progress)
     known = {each.exposure.path: each.exposure for each in (*plan.vetting.frame, *plan.vetting.accepted)}
@@ -116,7 +116,9 @@ def _plan(
         return RunPlan(options, vetting, (), code, vetting.no_viable_reason, prefix)
     layers, vetting = _layers(vetting, options, prefix)
     grids = _Grids(vetting.custom, trim=options.trim)
-    planned = with_custom_parameters([_plan_layer(layer, grids, options) for layer in layers], options)
+    planned = with_custom_parameters(
+        [_plan_layer(layer, grids, options) for layer in layers], options, tell=not known
+    )
     planned = tuple(_with_grid_of_parameters(item) for item in planned)
     if all(item.reason_left_alone for item in planned):
         message = "all layers are left alone: " + "; ".join(sorted({p.reason_left_alone for p in planned}))
