@@ -93,6 +93,8 @@ def test_what_cannot_be_done_is_an_error(visit: str, tmp_path: Path) -> None:
     assert json.loads(output.read_text())
     with pytest.raises(ParameterError, match="hap_pipeline_name"):
         make_svm_input_file(visit, "hla", str(tmp_path / "other.json"))
+    with pytest.raises(ParameterError, match="output_custom_pars_file: found None"):
+        make_svm_input_file(visit, output_custom_pars_file=None)  # type: ignore[arg-type]
     with pytest.raises(NoViableDataError):
         make_svm_input_file([str(output)], output_custom_pars_file=str(tmp_path / "other.json"))
 

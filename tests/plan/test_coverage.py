@@ -303,3 +303,8 @@ def test_the_real_pair_of_47_tucanae(real_data: Path) -> None:
     assert {name.split("x")[0] for name in cells} >= {"skycell-p0046", "skycell-p0073"}
     assert all(cell.members == [file for file in everyone if file in cell.members] for cell in cells.values())
     assert {member for cell in cells.values() for member in cell.members} == set(everyone)
+
+
+def test_an_input_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError, match=r"input_path: .*nowhere: there is no such folder"):
+        find_sky_cells([], input_path=tmp_path / "nowhere")

@@ -106,9 +106,10 @@ def test_polygon_and_mask_cover_the_whole_cell() -> None:
         "SKYCELL-P0197X18Y16",
         "skycell-p0197",
         "",
+        None,
     ],
 )
-def test_other_names_are_errors(name: str) -> None:
+def test_other_names_are_errors(name: Any) -> None:
     with pytest.raises(SkyCellError, match="is not the name of a sky cell"):
         SkyCell.from_name(name)
 

@@ -139,7 +139,7 @@ def _variance(
         raise chip_error(item.exposure, item.chip, problem) from problem
     if error is None:
         background = _background(item, science, good, parameters, statistic)
-        level = background.sky_rate - background_taken_off(item.chip, _skyuser(parameters))
+        level = background.sky_rate - background_taken_off(item.exposure, item.chip, _skyuser(parameters))
         return pixel_variance(science, level, background)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.multiply(error, error, out=error)
@@ -161,7 +161,7 @@ def _background(
     level = statistic.measure(values[(values >= low) & (values <= high)])
     return BackgroundNoise(
         exposure_time=item.chip.exposure_time,
-        sky_rate=(level or 0.0) + background_taken_off(item.chip, _skyuser(parameters)),
+        sky_rate=(level or 0.0) + background_taken_off(item.exposure, item.chip, _skyuser(parameters)),
         dark_electrons=dark_electrons(item.chip),
         read_noise=chip_read_noise(item.exposure, item.chip, parameters),
     )

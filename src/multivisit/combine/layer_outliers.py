@@ -212,7 +212,7 @@ def rejection_chips(
             nominal_scale=item.chip.nominal_scale,
             exposure_time=item.chip.exposure_time,
             sky_rate=sky_rate,
-            background_rate=background_taken_off(item.chip, keyword),
+            background_rate=background_taken_off(item.exposure, item.chip, keyword),
             read_noise=chip_read_noise(item.exposure, item.chip, parameters),
             cte_direction=cte_direction(item.exposure, item.chip),
             unit=file_unit(item.chip),

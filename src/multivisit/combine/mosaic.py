@@ -830,7 +830,8 @@ def _sky_of(layer: PreparedLayer, item: PreparedChip) -> tuple[float, bool, int]
     if layer.sky is None:
         return 0.0, False, 0
     number = item.exposure_number
-    level = float(layer.sky.brightness[number]) * item.chip.nominal_scale**2
+    brightness = layer.sky.of_chips.get((number, item.chip.extver), layer.sky.brightness[number])
+    level = float(brightness) * item.chip.nominal_scale**2
     return level, layer.sky.measured[number], layer.sky.groups[number]
 
 

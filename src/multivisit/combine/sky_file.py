@@ -14,7 +14,7 @@ from multivisit.errors import ParameterError
 from multivisit.exposures.headers import number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from multivisit.exposures.model import Chip, Exposure
 
@@ -28,7 +28,8 @@ def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
     ----------
     path : Path
         A text file with a line for each exposure: the name of its file, and its sky level in the units of its
-        pixels (BUNIT), separated by blanks. Lines that begin with ``#`` and empty ones do not count.
+        pixels (BUNIT), or that of each of its chips in the order of the file, separated by blanks. Lines that
+        begin with ``#`` and empty ones do not count.
     members : sequence of Exposure
         The exposures of a layer.
 
@@ -42,29 +43,53 @@ def levels_of_sky_file(path: Path, members: Sequence[Exposure]) -> SkyLevels:
     ParameterError
         If the file cannot be read, a line cannot be understood, or an exposure is not in it.
     """
-    values = _read_values(path)
-    brightness = []
-    for exposure in members:
-        if exposure.filename not in values:
-            raise ParameterError(
-                f"skyfile: {path} has no line for {exposure.filename}, expected one for each exposure. Add "
-                "it."
+    values = _read_values(path, "skyfile")
+    brightness: list[float] = []
+    of_chips: dict[tuple[int, int], float] = {}
+    for exposure_number, exposure in enumerate(members):
+        levels = [
+            level * file_unit(chip) / chip.nominal_scale**2
+            for chip, level in zip(
+                exposure.chips, _levels_of(exposure.filename, len(exposure.chips), values, path), strict=True
             )
-        chip = exposure.chips[0]
-        brightness.append(values[exposure.filename] * file_unit(chip) / chip.nominal_scale**2)
+        ]
+        brightness.append(min(levels))
+        of_chips |= {(exposure_number, c.extver): v for c, v in zip(exposure.chips, levels, strict=True)}
     n = len(members)
-    return SkyLevels(np.array(brightness), (0,) * n, (True,) * n)
+    return SkyLevels(np.array(brightness), (0,) * n, (True,) * n, of_chips=of_chips)
 
 
-def background_taken_off(chip: Chip, keyword: str) -> float:
-    """Give the sky that a header says was taken off a chip before it came here.
+def _levels_of(
+    filename: str, n_chips: int, values: Mapping[str, tuple[float, ...]], path: Path, name: str = "skyfile"
+) -> tuple[float, ...]:
+    """Give the level of each chip of an exposure; one level is that of all."""
+    if filename not in values:
+        raise ParameterError(
+            f"{name}: {path} has no line for {filename}, expected one for each exposure. Add it."
+        )
+    levels = values[filename]
+    if len(levels) == 1:
+        return levels * n_chips
+    if len(levels) != n_chips:
+        raise ParameterError(
+            f"{name}: {path} has {len(levels)} levels for {filename}, expected one, or one for each of its "
+            f"{n_chips} chips."
+        )
+    return levels
+
+
+def background_taken_off(exposure: Exposure, chip: Chip, keyword: str) -> float:
+    """Give the sky that a header or a file says was taken off a chip before it came here.
 
     Parameters
     ----------
+    exposure : Exposure
+        The exposure.
     chip : Chip
-        The chip.
+        One of its chips.
     keyword : str
-        Keyword of its header that holds the level in the units of its pixels (skyuser); empty for none.
+        Keyword of its header that holds the level in the units of its pixels, or ``@`` and the name of a file
+        like that of `levels_of_sky_file` (skyuser); empty for none.
 
     Returns
     -------
@@ -74,10 +99,15 @@ def background_taken_off(chip: Chip, keyword: str) -> float:
     Raises
     ------
     ParameterError
-        If the chip has no such keyword, or no number in it.
+        If the chip has no such keyword, or no number in it, or the file cannot be used.
     """
+    keyword = keyword.strip()
     if not keyword:
         return 0.0
+    if keyword.startswith("@"):
+        path, extvers = Path(keyword[1:]), [c.extver for c in exposure.chips]
+        levels = _levels_of(exposure.filename, len(extvers), _read_values(path, "skyuser"), path, "skyuser")
+        return levels[extvers.index(chip.extver)] * file_unit(chip)
     value = number(chip.header, keyword)
     if value is None:
         raise ParameterError(
@@ -87,25 +117,25 @@ def background_taken_off(chip: Chip, keyword: str) -> float:
     return value * file_unit(chip)
 
 
-def _read_values(path: Path) -> dict[str, float]:
+def _read_values(path: Path, parameter: str) -> dict[str, tuple[float, ...]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ParameterError(f"skyfile: {path} cannot be read: {reason}.") from error
-    values: dict[str, float] = {}
+        raise ParameterError(f"{parameter}: {path} cannot be read: {reason}.") from error
+    values: dict[str, tuple[float, ...]] = {}
     for n, line in enumerate(lines, start=1):
         words = line.split("#", 1)[0].split()
         if not words:
             continue
         try:
-            name, value = words[0], float(words[1])
-        except (IndexError, ValueError):
-            name, value = "", math.nan
-        if not math.isfinite(value) or len(words) > 2:
+            levels = tuple(float(word) for word in words[1:])
+        except ValueError:
+            levels = ()
+        if not levels or not all(math.isfinite(level) for level in levels):
             raise ParameterError(
-                f"skyfile: {path}, line {n}: found {line.strip()!r}, expected the name of an exposure's file "
-                "and its sky level."
+                f"{parameter}: {path}, line {n}: found {line.strip()!r}, expected the name of an exposure's "
+                "file and its sky level, or one for each chip."
             )
-        values[Path(name).name.removesuffix(".gz")] = value
+        values[Path(words[0]).name.removesuffix(".gz")] = levels
     return values

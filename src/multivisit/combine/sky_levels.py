@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ from multivisit.combine.weights import PixelTest
 from multivisit.errors import ParameterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -110,6 +110,9 @@ class SkyLevels:
 
     noise: float = 0.0
     """Typical standard deviation of a pixel, electrons/s per square arcsec; 0 where nothing was matched."""
+
+    of_chips: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    """Levels of single chips, by number of the exposure and EXTVER, where these have their own."""
 
 
 def level_difference(

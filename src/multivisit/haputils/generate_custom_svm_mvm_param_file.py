@@ -74,6 +74,10 @@ def make_svm_input_file(
         pipeline = next((name for name in PIPELINES if name == hap_pipeline_name), None)
         if pipeline is None:
             raise ParameterError(f"hap_pipeline_name: found {hap_pipeline_name!r}, expected 'svm' or 'mvm'")
+        if not isinstance(output_custom_pars_file, (str, os.PathLike)):
+            raise ParameterError(
+                f"output_custom_pars_file: found {output_custom_pars_file!r}, expected the name of a file"
+            )
         output = Path(output_custom_pars_file)
         given = [input_filename] if isinstance(input_filename, (str, os.PathLike)) else input_filename
         refuse_to_replace(output, "the parameter file", given)

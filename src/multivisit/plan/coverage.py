@@ -93,6 +93,8 @@ def find_sky_cells(
     problems: list[MultivisitError] = []
     seen: set[Path] = set()
     folders = [Path()] if input_path is None else [Path(), Path(input_path)]
+    if not folders[-1].is_dir():
+        raise MissingFileError(f"input_path: {input_path}: there is no such folder")
     for name, pathname in _names(visit_input, folders):
         try:
             path = _locate(name, pathname, input_path)

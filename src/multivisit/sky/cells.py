@@ -87,7 +87,7 @@ def parse_sky_cell_name(name: str) -> tuple[int, int, int]:
     SkyCellError
         If the name has another form or if there is no such cell.
     """
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise SkyCellError(
             f"{name!r} is not the name of a sky cell: expected skycell-pPPPPxXXyYY, "

@@ -141,7 +141,7 @@ class CombinationParameters(ParameterModel):
     """File that lists the sky level of each exposure; nothing is measured then."""
 
     skyuser: str = ""
-    """Header keyword that holds the sky level that has been subtracted from an exposure."""
+    """Header keyword that holds the sky level that has been subtracted from an exposure, or @ and a file."""
 
     driz_separate: bool = False
     """Drizzle each exposure on its own, for the median."""
