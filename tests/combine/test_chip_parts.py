@@ -175,6 +175,17 @@ def test_mosaics_are_the_same_from_parts_and_from_compressed_files_that_are_read
                 ]
 
 
+@pytest.mark.parametrize(("flagged", "n_good"), [(0.9, SHAPE[0] * SHAPE[1]), (1.0, 0)])
+def test_a_chip_that_is_flagged_all_over_says_nothing_where_flags_are_let_pass(
+    write_exposure: WriteExposure, small_grid: MakeGrid, flagged: float, n_good: int
+) -> None:
+    flags = np.where(np.random.default_rng(6).random(SHAPE) <= flagged, 4096, 0).astype(np.int16)
+    path = write_exposure("jprt03xxq", [np.ones(SHAPE, dtype=np.float32)], [flags])
+    item = prepared(read_exposure(path), small_grid())
+    chip = ChipParts(item, cells_of(item, small_grid()), PixelTest(None), None, 0.0, 1.0)
+    assert chip.finish() == (n_good, 0)
+
+
 def test_files_that_change_or_end_early_are_named(
     written: tuple[Exposure, np.ndarray, np.ndarray], small_grid: MakeGrid
 ) -> None:

@@ -7,13 +7,16 @@ be in memory as a whole, and none is read as a whole again for each strip.
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from multivisit.combine import _parts
+from multivisit.combine.chip_reader import read_good_blocks
 from multivisit.combine.placement import chip_error
 from multivisit.combine.strips import reach_margin
 from multivisit.errors import ExposureError, MultivisitError
@@ -132,33 +135,29 @@ class ChipParts:
         self.cells = cells
         self.weight = weight
         self._item = item
-        self._test = test
+        self._usual_test = test
         self._masked = masked
         self._sky = sky
         self._counts = np.full((*cells.shape, 2), _NOT_COUNTED, dtype=np.int32)
         self._lock = threading.Lock()
 
     @staticmethod
-    def possible(item: PreparedChip, test: PixelTest) -> bool:
+    def possible(item: PreparedChip) -> bool:
         """Tell whether a chip can be read in parts.
 
         Parameters
         ----------
         item : PreparedChip
             The chip.
-        test : PixelTest
-            Which of its pixels count.
 
         Returns
         -------
         bool
-            Not where its file is compressed or scaled, nor where no flag counts: a chip that is flagged all
-            over is left out then, and that must be known beforehand.
+            Not where its file is compressed or scaled.
         """
         chip = item.chip
         return (
             item.pixel_map is not None
-            and not test.passes_all_flags
             and chip.stored_science is not None
             and chip.stored_quality is not None
             and chip.stored_quality.shape == chip.shape
@@ -202,6 +201,16 @@ class ChipParts:
         n_good, n_static = self._counts.sum(axis=(0, 1), dtype=np.int64).tolist()
         return n_good, n_static
 
+    @cached_property
+    def _test(self) -> PixelTest:
+        """The test; one that no pixel passes where flags are let pass and the chip is flagged all over."""
+        test = self._usual_test
+        if test.passes_all_flags and not any(
+            unflagged for _, _, unflagged in read_good_blocks(self._item.chip, test)
+        ):
+            return replace(test, low=math.inf)
+        return test
+
     def _make(
         self,
         parts: NDArray[np.int64],
@@ -209,13 +218,14 @@ class ChipParts:
         good: NDArray[np.bool_] | None,
     ) -> None:
         """Fill planes, if there are any, and count."""
-        chip, test, cells = self._item.chip, self._test, self.cells
+        chip, cells = self._item.chip, self.cells
         counts = np.full_like(self._counts, _NOT_COUNTED)
         layout = (cells.rows, cells.shape[0], cells.columns, cells.shape[1], parts, len(parts))
         target = (self._masked, self._sky, science, good, counts)
         assert chip.stored_science is not None
         assert chip.stored_quality is not None
         try:
+            test = self._test
             with chip.stored_science.descriptor() as pixels, chip.stored_quality.descriptor() as flags:
                 if pixels is None or flags is None:
                     raise ExposureError("its file has been rewritten meanwhile.")

@@ -179,7 +179,7 @@ class PreparedLayer:
     def _in_parts(self, item: PreparedChip, parameters: CombinationParameters) -> bool:
         """Tell whether a chip is read in parts: where its pixels share a weight that is known beforehand."""
         one_weight = parameters.final_wht_type == "EXP" and not self.error_plane and not parameters.driz_cr
-        return one_weight and ChipParts.possible(item, PixelTest(parameters.combined_bits))
+        return one_weight and ChipParts.possible(item)
 
     def sweep_plan(self, parameters: CombinationParameters) -> SweepPlan:
         """Divide the work into strips.
