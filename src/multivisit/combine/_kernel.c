@@ -244,7 +244,8 @@ static void map_bounds(const PixelMap *map, const Chip *chip, double block, doub
     *bend = 0.0;
     for (int axis = 0; axis < 2; axis++) {
         const double along_x = polynomial_bound(map, axis, 2, 0, largest) * block * block / 8.0;
-        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * MOST_PATCH_ROWS * MOST_PATCH_ROWS / 8.0;
+        const double rows = MOST_PATCH_ROWS;
+        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 8.0;
         *bend = MAX(*bend, along_x + along_y + residual);
         *largest_value = MAX(*largest_value, polynomial_bound(map, axis, 0, 0, largest) + residual);
     }
@@ -733,16 +734,16 @@ static int get_drop(const char *kernel, double pixfrac, double scale_ratio, Drop
 
 PyDoc_STRVAR(add_chip_doc,
              "add_chip(science, weight, coefficients, x_knots, y_knots, residual, centre, half_size, sums, origin,"
-             " kernel, pixfrac, scale_ratio, unit_weight=1.0, touched=None, context=None, context_bit=0, variance=None,"
-             " variance_sums=None, quality=None, quality_flags=None, instruction_set=None)\n--\n\n"
+             " kernel, pixfrac, scale_ratio, unit_weight=1.0, touched=None, context=None, context_bit=0,"
+             " variance=None, variance_sums=None, quality=None, quality_flags=None, instruction_set=None)\n--\n\n"
              "Add a chip to a window of the output; see multivisit.combine.kernel_engine.add_chip_to_rows.");
 
 static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"science", "weight", "coefficients", "x_knots", "y_knots", "residual", "centre",
                             "half_size", "sums", "origin", "kernel", "pixfrac", "scale_ratio", "unit_weight",
-                            "touched", "context", "context_bit", "variance", "variance_sums", "quality", "quality_flags",
-                            "instruction_set", NULL};
+                            "touched", "context", "context_bit", "variance", "variance_sums", "quality",
+                            "quality_flags", "instruction_set", NULL};
     PyObject *science, *weight, *arrays[4], *sums, *touched = Py_None, *context = Py_None, *variance = Py_None;
     PyObject *variance_sums = Py_None, *quality = Py_None, *quality_flags = Py_None;
     PixelMap map = {0};

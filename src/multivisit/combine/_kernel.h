@@ -137,15 +137,15 @@ typedef struct {
     Side sides[2], middle;
     Tile tile;
     ptrdiff_t row, first_column; /* of the block on the chip */
-    ALIGNED double shift[2][POSITIONS]; /* [axis]: from the grid's origin to that of the place's lane, in small units */
+    ALIGNED double shift[2][POSITIONS]; /* [axis]: from the grid's origin to the lane's, in small units */
     ALIGNED double offset[POSITIONS]; /* shift and residual together */
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
     ALIGNED int32_t centres[2][POSITIONS];
-    ALIGNED float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 of the drop relative to corner 0, small units */
-    ALIGNED float line[2][LARGEST_BLOCK]; /* [axis]: first border between output pixels in the box, relative to corner 0 */
+    ALIGNED float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 relative to corner 0, small units */
+    ALIGNED float line[2][LARGEST_BLOCK]; /* [axis]: first border in the box, relative to corner 0 */
     ALIGNED int32_t box[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the box, in the lane's tile */
     ALIGNED int32_t left[MOST_LANES]; /* pixels of a vector that are still to be added */
-    ALIGNED float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in each output pixel of the box */
+    ALIGNED float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in the output pixels */
     /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
      * weight^2 x variance, flags. */
     ALIGNED float value[LARGEST_BLOCK], weight[LARGEST_BLOCK], variance[LARGEST_BLOCK];

@@ -138,7 +138,8 @@ INLINE void NAME(shares)(Workspace *ws, const int bits, const int side)
             UNROLL
             for (int a = 0; a < side; a++) {
                 /* The edge's part left of border a is `reach` wide. */
-                const float reach = a == side - 1 ? width : MIN(MAX(border_x + (float)a * unit - x0, 0.0f), width);
+                const float ahead = border_x + (float)a * unit - x0;
+                const float reach = a == side - 1 ? width : MIN(MAX(ahead, 0.0f), width);
                 const float step = upwards * reach;
                 const float both = a == side - 1 ? y0 + y1 : 2.0f * y0 + slope * reach;
                 strip[a] += half * reach * both;
@@ -395,7 +396,8 @@ INLINE void NAME(add_run)(const Job *job, const float *sums, ptrdiff_t cell, int
         if (window->context != NULL) {
             /* The weights are the upper halves of the pairs. */
             const RunPairs weighted = (*(const RunPairs *)sums >> 32) != 0;
-            *(RunFlags *)&window->context[at] |= __builtin_convertvector(weighted, RunFlags) & window->context_bit;
+            const RunFlags flags = __builtin_convertvector(weighted, RunFlags);
+            *(RunFlags *)&window->context[at] |= flags & window->context_bit;
         }
     } else {
         for (ptrdiff_t i = 2 * from; i < 2 * to; i++)
@@ -545,8 +547,9 @@ INLINE int NAME(reaches_window)(const Job *job, int side)
 {
     const Workspace *ws = job->workspace;
     const Window *window = job->window;
-    const int32_t left = (int32_t)window->first_column - side, right = (int32_t)(window->first_column + window->columns);
-    const int32_t bottom = (int32_t)window->first_row - side, top = (int32_t)(window->first_row + window->rows);
+    const int32_t left = (int32_t)window->first_column - side, bottom = (int32_t)window->first_row - side;
+    const int32_t right = (int32_t)(window->first_column + window->columns);
+    const int32_t top = (int32_t)(window->first_row + window->rows);
     int32_t n = 0;
     for (int k = 0; k < PART; k++) {
         for (int l = 0; l < LANES; l++) {
@@ -805,7 +808,8 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
             ws->row = row;
             NAME(prefetch_input)(chip, row, first);
             const ptrdiff_t step = row % job->patch_rows;
-            NAME(prefetch_output)(job, step * tile_rows / job->patch_rows, (step + 1) * tile_rows / job->patch_rows);
+            NAME(prefetch_output)(job, step * tile_rows / job->patch_rows,
+                                  (step + 1) * tile_rows / job->patch_rows);
             if (NAME(load)(job, row * chip->columns + first, n) == 0)
                 continue;
             switch (job->drop->shape) {
