@@ -71,6 +71,8 @@ class MemoryShares:
         with self._changed:
             amount = self._granted[share]
             if len(self._granted) == 1 and self._to_come == 0:
+                if self._memory - process_memory() + held < amount:
+                    give_memory_back()
                 amount = min(amount, self._memory - process_memory() + held)
             return amount - _ROOM
 
