@@ -5,31 +5,12 @@
  * results: contraction to fused operations is off.
  */
 
-#define PY_SSIZE_T_CLEAN
 #define _FILE_OFFSET_BITS 64
-#include <Python.h>
+
+#include "_arrays.h"
 
 #include <errno.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 #include <unistd.h>
-
-/* Builds for several instruction sets, chosen when the module is loaded, where the C library can do that. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)                     \
-    && !defined(MULTIVISIT_PORTABLE_ONLY)
-#if __GNUC__ >= 12
-#define BUILDS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define BUILDS __attribute__((target_clones("avx2", "default")))
-#endif
-#else
-#define BUILDS
-#endif
-
-#define LARGEST_ARRAYS 7
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
 
 /* As multivisit.combine.weights.LARGEST_VALUE. */
 #define LARGEST_VALUE 1e20f
@@ -178,33 +159,6 @@ static int read_part(const Layout *layout, const Target *target, const Files *fi
 
 /* ------------------------------------------------------------------ arguments */
 
-typedef struct {
-    Py_buffer arrays[LARGEST_ARRAYS];
-    int n;
-} Arrays;
-
-static void release(Arrays *arrays)
-{
-    for (int i = 0; i < arrays->n; i++)
-        PyBuffer_Release(&arrays->arrays[i]);
-}
-
-/* Take an array of at least `n` elements; sets an error if it is not contiguous, writable or large enough. */
-static void *take(Arrays *arrays, PyObject *object, const char *name, Py_ssize_t n, Py_ssize_t size,
-                  int writable)
-{
-    Py_buffer *array = &arrays->arrays[arrays->n];
-    if (PyErr_Occurred() || PyObject_GetBuffer(object, array, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) != 0)
-        return NULL;
-    arrays->n++;
-    if (n < 0 || array->len / size < n) {
-        PyErr_Format(PyExc_ValueError, "%s: found %zd bytes, expected at least %zd elements of %zd", name,
-                     array->len, n, size);
-        return NULL;
-    }
-    return array->buf;
-}
-
 static int rises_from_zero(const int64_t *edges, Py_ssize_t n)
 {
     if (edges[0] != 0)
@@ -245,8 +199,8 @@ static void take_layout(Arrays *arrays, PyObject *layout_object, PyObject *targe
     }
     layout->width = layout->columns[layout->n_columns];
     const Py_ssize_t n_pixels = layout->rows[layout->n_rows] * layout->width;
-    target->masked = masked == Py_None ? NULL : take(arrays, masked, "masked", n_pixels, 1, 0);
-    target->science = science == Py_None ? NULL : take(arrays, science, "science", n_pixels, 4, 1);
+    target->masked = take_or_none(arrays, masked, "masked", n_pixels, 1, 0);
+    target->science = take_or_none(arrays, science, "science", n_pixels, 4, 1);
     target->good = science == Py_None ? NULL : take(arrays, good, "good", n_pixels, 1, 1);
     target->counts = take(arrays, counts, "counts", 2 * layout->n_rows * layout->n_columns, 4, 1);
 }
