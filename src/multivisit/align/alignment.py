@@ -229,7 +229,6 @@ class _Field:
         self.plane: TangentPlane = arcsec_plane(*self.centre)
         self.positions: list[Floats] = [self.plane.pixels(each.ra, each.dec) for each in found]
         self._catalogs: dict[str, ReferenceCatalog] = {}
-        self._failures: dict[int, str] = {}
 
     def align(self) -> None:
         """Align all exposures of the field."""
