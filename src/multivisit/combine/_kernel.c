@@ -23,18 +23,20 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("unroll 4")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 4")
 #endif
 
-/* A run of output pixels: pairs of sums as in the window, and flags. */
-typedef int64_t RunPairs __attribute__((vector_size(8 * RUN), aligned(4), may_alias));
-typedef int32_t RunFlags __attribute__((vector_size(4 * RUN), aligned(4), may_alias));
+/* Numbers of neighbouring output pixels. */
+typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int32_t FourFlags __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int64_t Pairs __attribute__((vector_size(32)));
+#define LOWER_HALF(pairs) __builtin_shufflevector(pairs, pairs, 0, 1)
 
 /* Arithmetic that wraps where positions at LIMIT meet others. */
-#define DIFFERENCE(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
-#define TIMES_UNITS(a, bits) ((int32_t)((uint32_t)(a) << (bits)))
+#define DIFFERENCE(v, w) ((NAME(Flags))((NAME(Wrapping))(v) - (NAME(Wrapping))(w)))
 
 /* Limits that only guard divisions, in small units (and their square). */
 #define SMALLEST_STEP 0.01f
@@ -42,6 +44,7 @@ typedef int32_t RunFlags __attribute__((vector_size(4 * RUN), aligned(4), may_al
 
 /* How many chip rows ahead memory is asked for. */
 #define INPUT_ROWS_AHEAD 6
+#define OUTPUT_ROWS_AHEAD 6
 
 /* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
  * pairs are joined in turn from both; then whole quarters are. */
@@ -54,34 +57,31 @@ typedef int32_t RunFlags __attribute__((vector_size(4 * RUN), aligned(4), may_al
 #define HIGH_PAIRS_16(v, w) SHUFFLE(v, w, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
 #define LOW_HALVES_16(v, w) SHUFFLE(v, w, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
 #define HIGH_HALVES_16(v, w) SHUFFLE(v, w, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
-#define LEFT_QUARTERS_16(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
-#define RIGHT_QUARTERS_16(v, w) SHUFFLE(v, w, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)
-#define EVEN_QUARTERS(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27)
-#define ODD_QUARTERS(v, w) SHUFFLE(v, w, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31)
+#define LOW_TWICE_16(v) SHUFFLE(v, v, 0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13)
+#define HIGH_TWICE_16(v) SHUFFLE(v, v, 2, 2, 3, 3, 6, 6, 7, 7, 10, 10, 11, 11, 14, 14, 15, 15)
+#define FIRST_TWICE_16(v) SHUFFLE(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)
+#define SECOND_TWICE_16(v) SHUFFLE(v, v, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15)
 #define LOW_PAIRS_8(v, w) SHUFFLE(v, w, 0, 8, 1, 9, 4, 12, 5, 13)
 #define HIGH_PAIRS_8(v, w) SHUFFLE(v, w, 2, 10, 3, 11, 6, 14, 7, 15)
 #define LOW_HALVES_8(v, w) SHUFFLE(v, w, 0, 1, 8, 9, 4, 5, 12, 13)
 #define HIGH_HALVES_8(v, w) SHUFFLE(v, w, 2, 3, 10, 11, 6, 7, 14, 15)
-#define LEFT_QUARTERS_8(v, w) SHUFFLE(v, w, 0, 1, 2, 3, 8, 9, 10, 11)
-#define RIGHT_QUARTERS_8(v, w) SHUFFLE(v, w, 4, 5, 6, 7, 12, 13, 14, 15)
-#define ROTATED_8_OF_16(v) SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
-#define ROTATED_4_16(v) SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
-#define ROTATED_2_16(v) SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
-#define ROTATED_1_16(v) SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
-#define ROTATED_4_8(v) SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3)
-#define ROTATED_2_8(v) SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5)
-#define ROTATED_1_8(v) SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6)
+#define LOW_TWICE_8(v) SHUFFLE(v, v, 0, 0, 1, 1, 4, 4, 5, 5)
+#define HIGH_TWICE_8(v) SHUFFLE(v, v, 2, 2, 3, 3, 6, 6, 7, 7)
+#define FIRST_TWICE_8(v) SHUFFLE(v, v, 0, 0, 1, 1, 2, 2, 3, 3)
+#define SECOND_TWICE_8(v) SHUFFLE(v, v, 4, 4, 5, 5, 6, 6, 7, 7)
 #define JOIN_NAMES(a, b) a##b
 #define WITH_LANES(name, lanes) JOIN_NAMES(name, lanes)
 #define LOW_PAIRS WITH_LANES(LOW_PAIRS_, LANES)
 #define HIGH_PAIRS WITH_LANES(HIGH_PAIRS_, LANES)
 #define LOW_HALVES WITH_LANES(LOW_HALVES_, LANES)
 #define HIGH_HALVES WITH_LANES(HIGH_HALVES_, LANES)
-#define LEFT_QUARTERS WITH_LANES(LEFT_QUARTERS_, LANES)
-#define RIGHT_QUARTERS WITH_LANES(RIGHT_QUARTERS_, LANES)
-#define ROTATED_4 WITH_LANES(ROTATED_4_, LANES)
-#define ROTATED_2 WITH_LANES(ROTATED_2_, LANES)
-#define ROTATED_1 WITH_LANES(ROTATED_1_, LANES)
+#define LOW_TWICE WITH_LANES(LOW_TWICE_, LANES)
+#define HIGH_TWICE WITH_LANES(HIGH_TWICE_, LANES)
+#define FIRST_TWICE WITH_LANES(FIRST_TWICE_, LANES)
+#define SECOND_TWICE WITH_LANES(SECOND_TWICE_, LANES)
+
+/* The lane whose numbers come in a slot, when they have been joined by lanes. */
+#define LANE_OF(slot) ((slot) % (LANES / 4) * 4 + (slot) / (LANES / 4))
 
 /* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic, and would
  * in here too if it saw where the numbers come from. */
@@ -227,9 +227,21 @@ static double polynomial_bound(const PixelMap *map, int axis, int x_derivative, 
     return bound;
 }
 
-/* Bounds of the map on a chip: of its values, and of its distance from bilinear interpolation between the
- * corners of a patch. */
-static void map_bounds(const PixelMap *map, const Chip *chip, double block, double *largest_value, double *bend)
+/* Bound the distance, along each axis, of a polynomial from bilinear interpolation between the corners of parts
+ * of a chip. */
+static double bend_bound(const PixelMap *map, const double largest[2], double rows, double columns)
+{
+    double bend = 0.0;
+    for (int axis = 0; axis < 2; axis++) {
+        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * columns * columns / 8.0;
+        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 8.0;
+        bend = MAX(bend, along_x + along_y);
+    }
+    return bend;
+}
+
+/* Bound the map on a chip: its bends, and, as what it returns, its values. */
+static double map_bounds(const PixelMap *map, const Chip *chip, double block, Bends *bends)
 {
     const double size[2] = {(double)chip->columns, (double)chip->rows};
     double largest[2], residual = 0.0;
@@ -240,15 +252,9 @@ static void map_bounds(const PixelMap *map, const Chip *chip, double block, doub
     }
     for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
         residual = MAX(residual, fabs(map->residual[i]));
-    *largest_value = 0.0;
-    *bend = 0.0;
-    for (int axis = 0; axis < 2; axis++) {
-        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * block * block / 8.0;
-        const double rows = MOST_PATCH_ROWS;
-        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 8.0;
-        *bend = MAX(*bend, along_x + along_y + residual);
-        *largest_value = MAX(*largest_value, polynomial_bound(map, axis, 0, 0, largest) + residual);
-    }
+    bends->patch = bend_bound(map, largest, PATCH_ROWS, block) + residual;
+    bends->part = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + residual;
+    return MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest)) + residual;
 }
 
 /* ------------------------------------------------------------------ slow path */
@@ -293,26 +299,32 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
     return fabs(total) > 0.0 ? area / total : 0.0;
 }
 
-/* Remember that columns `first` to before `last` of a window's row were added to; they may end outside. */
-INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_t last)
-{
-    if (window->touched == NULL || last <= 0 || first >= window->columns)
-        return;
-    int32_t *columns = window->touched + 2 * row;
-    columns[0] = MIN(columns[0], (int32_t)MAX(first, 0));
-    columns[1] = MAX(columns[1], (int32_t)MIN(last, window->columns));
-}
-
 /* ------------------------------------------------------------------ builds for instruction sets */
 
-/* Of two vectors of whole numbers the smaller ones, and whether any bit of a vector is set. */
+/* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
+ * the reciprocals of numbers that are not 0 to single precision, numbers of `v` where `sign` is positive and of
+ * `negative` elsewhere, and `v` where `other` is above `limit`, else 0. */
 #define NAME(function) function##_portable
 #define LANES 8
-#define SMALLER(v, w) (((v) & ((v) < (w))) | ((w) & ~((v) < (w))))
-#define ANY(v) (((v)[0] | (v)[1] | (v)[2] | (v)[3] | (v)[4] | (v)[5] | (v)[6] | (v)[7]) != 0)
+#define CHOOSE(mask, yes, no) ((NAME(Flags))(((mask) & (NAME(Flags))(yes)) | (~(mask) & (NAME(Flags))(no))))
+#define SMALLER(v, w) CHOOSE((v) < (w), v, w)
+#define LARGER(v, w) CHOOSE((v) < (w), w, v)
+#define MINIMUM(v, w) ((NAME(Vector))CHOOSE((v) < (w), v, w))
+#define MAXIMUM(v, w) ((NAME(Vector))CHOOSE((v) < (w), w, v))
+#define RECIPROCAL(v) (1.0f / (v))
+#define IF_NEGATIVE(sign, negative, v) ((NAME(Vector))CHOOSE((NAME(Flags))(sign) < 0, negative, v))
+#define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
+#define ANY(v) NAME(any)(v)
 #include "_kernel_body.h"
 #undef NAME
+#undef CHOOSE
 #undef SMALLER
+#undef LARGER
+#undef MINIMUM
+#undef MAXIMUM
+#undef RECIPROCAL
+#undef IF_NEGATIVE
+#undef KEPT_ABOVE
 #undef ANY
 
 #ifdef HAVE_X86_BUILDS
@@ -324,11 +336,24 @@ INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_
 #endif
 #define NAME(function) function##_avx2
 #define SMALLER(v, w) ((NAME(Flags))_mm256_min_epi32((__m256i)(v), (__m256i)(w)))
-#define ANY(v) (_mm256_movemask_epi8((__m256i)(v)) != 0)
+#define LARGER(v, w) ((NAME(Flags))_mm256_max_epi32((__m256i)(v), (__m256i)(w)))
+#define MINIMUM(v, w) ((NAME(Vector))_mm256_min_ps((__m256)(v), (__m256)(w)))
+#define MAXIMUM(v, w) ((NAME(Vector))_mm256_max_ps((__m256)(v), (__m256)(w)))
+#define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
+#define IF_NEGATIVE(sign, negative, v)                                                                        \
+    ((NAME(Vector))_mm256_blendv_ps((__m256)(v), (__m256)(negative), (__m256)(sign)))
+#define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
+#define ANY(v) (_mm256_testz_si256((__m256i)(v), (__m256i)(v)) == 0)
 #include "_kernel_body.h"
 #undef NAME
 #undef LANES
 #undef SMALLER
+#undef LARGER
+#undef MINIMUM
+#undef MAXIMUM
+#undef RECIPROCAL
+#undef IF_NEGATIVE
+#undef KEPT_ABOVE
 #undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
@@ -342,10 +367,24 @@ INLINE void touch(const Window *window, ptrdiff_t row, ptrdiff_t first, ptrdiff_
 #define NAME(function) function##_avx512
 #define LANES 16
 #define SMALLER(v, w) ((NAME(Flags))_mm512_min_epi32((__m512i)(v), (__m512i)(w)))
+#define LARGER(v, w) ((NAME(Flags))_mm512_max_epi32((__m512i)(v), (__m512i)(w)))
+#define MINIMUM(v, w) ((NAME(Vector))_mm512_min_ps((__m512)(v), (__m512)(w)))
+#define MAXIMUM(v, w) ((NAME(Vector))_mm512_max_ps((__m512)(v), (__m512)(w)))
+#define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
+#define IF_NEGATIVE(sign, negative, v)                                                                        \
+    ((NAME(Vector))_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)(sign)), (__m512)(v), (__m512)(negative)))
+#define KEPT_ABOVE(v, other, limit)                                                                           \
+    ((NAME(Vector))_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)(other), (__m512)(limit), _CMP_GT_OQ), (__m512)(v)))
 #define ANY(v) (_mm512_test_epi32_mask((__m512i)(v), (__m512i)(v)) != 0)
 #include "_kernel_body.h"
 #undef NAME
 #undef SMALLER
+#undef LARGER
+#undef MINIMUM
+#undef MAXIMUM
+#undef RECIPROCAL
+#undef IF_NEGATIVE
+#undef KEPT_ABOVE
 #undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
@@ -400,35 +439,110 @@ static void *allocate(size_t size)
     return posix_memalign(&memory, 64, size > 0 ? size : 64) == 0 ? memory : NULL;
 }
 
-/* Mark the patches of the chip that can reach the window; gives their number. */
-static ptrdiff_t mark_patches(const PixelMap *map, const Chip *chip, const Window *window, ptrdiff_t block,
-                              ptrdiff_t patch_rows, double margin, unsigned char *patches)
+/* Give the output positions of the corners of a part of a chip, [corner][axis], on the chip's pixels' edges. */
+static void part_corners(const PixelMap *map, const Chip *chip, ptrdiff_t first_row, ptrdiff_t first_column,
+                         ptrdiff_t rows, ptrdiff_t columns, double corners[4][2])
 {
-    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + patch_rows - 1) / patch_rows;
-    const double low[2] = {(double)window->first_column - 0.5 - margin,
-                           (double)window->first_row - 0.5 - margin};
-    const double high[2] = {(double)(window->first_column + window->columns) - 0.5 + margin,
-                            (double)(window->first_row + window->rows) - 0.5 + margin};
-    ptrdiff_t n_marked = 0;
+    for (int corner = 0; corner < 4; corner++) {
+        const ptrdiff_t row = MIN(first_row + corner / 2 * rows, chip->rows);
+        const ptrdiff_t column = MIN(first_column + corner % 2 * columns, chip->columns);
+        map_position(map, (double)column - 0.5, (double)row - 0.5, corners[corner]);
+    }
+}
+
+/* Tell where the drops of a patch lie, whose corners are given, up to a margin. */
+static Place place_patch(const Window *window, const double corners[4][2], double margin)
+{
+    const double first[2] = {(double)window->first_column, (double)window->first_row};
+    const double size[2] = {(double)window->columns, (double)window->rows};
+    int inside = 1;
+    for (int axis = 0; axis < 2; axis++) {
+        double low = corners[0][axis], high = low;
+        for (int corner = 1; corner < 4; corner++) {
+            low = MIN(low, corners[corner][axis]);
+            high = MAX(high, corners[corner][axis]);
+        }
+        low -= first[axis] + margin;
+        high -= first[axis] - margin;
+        if (high < -0.5 || low > size[axis] - 0.5)
+            return PLACE_OUTSIDE;
+        inside &= low >= 0.0 && high + LARGEST_BOX <= size[axis] - 1.0;
+    }
+    return inside ? PLACE_INSIDE : PLACE_CROSSING;
+}
+
+/* Tell where the patches of the chip lie; gives the number of those that can reach the window. */
+static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Window *window, ptrdiff_t block,
+                               double margin, unsigned char *patches)
+{
+    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
+    ptrdiff_t n_reaching = 0;
     for (ptrdiff_t j = 0; j < n_y; j++) {
         for (ptrdiff_t i = 0; i < n_x; i++) {
-            int left = 0, right = 0, below = 0, above = 0;
-            for (int corner = 0; corner < 4; corner++) {
-                const ptrdiff_t column = MIN((i + corner % 2) * block, chip->columns);
-                const ptrdiff_t row = MIN((j + corner / 2) * patch_rows, chip->rows);
-                double position[2];
-                map_position(map, (double)column - 0.5, (double)row - 0.5, position);
-                left += position[0] < low[0];
-                right += position[0] > high[0];
-                below += position[1] < low[1];
-                above += position[1] > high[1];
-            }
-            const int reaches = left < 4 && right < 4 && below < 4 && above < 4;
-            patches[j * n_x + i] = (unsigned char)reaches;
-            n_marked += reaches;
+            double corners[4][2];
+            part_corners(map, chip, j * PATCH_ROWS, i * block, PATCH_ROWS, block, corners);
+            const Place place = place_patch(window, corners, margin);
+            patches[j * n_x + i] = (unsigned char)place;
+            n_reaching += place != PLACE_OUTSIDE;
         }
     }
-    return n_marked;
+    return n_reaching;
+}
+
+/* Remember the columns of a window's rows that lie within a margin of a line. */
+static void touch_line(const Window *window, const double from[2], const double to[2], double margin)
+{
+    const double x0 = from[0] - (double)window->first_column, y0 = from[1] - (double)window->first_row;
+    const double along_x = to[0] - from[0], along_y = to[1] - from[1];
+    const double low = MIN(y0, y0 + along_y) - margin, high = MAX(y0, y0 + along_y) + margin;
+    const ptrdiff_t first = (ptrdiff_t)MAX(floor(low + 0.5), 0.0);
+    const ptrdiff_t last = (ptrdiff_t)MIN(floor(high + 0.5), (double)window->rows - 1.0);
+    const double per_row = fabs(along_y) > 0.0 ? 1.0 / along_y : 0.0;
+    for (ptrdiff_t row = first; row <= last; row++) {
+        /* The line's part, from 0 to 1, that comes within the margin of the row. */
+        double begin = 0.0, end = 1.0;
+        if (fabs(along_y) > 1e-3) {
+            const double one = ((double)row - 0.5 - margin - y0) * per_row;
+            const double other = ((double)row + 0.5 + margin - y0) * per_row;
+            begin = MIN(MAX(MIN(one, other), 0.0), 1.0);
+            end = MIN(MAX(MAX(one, other), 0.0), 1.0);
+        }
+        const double x_begin = x0 + begin * along_x, x_end = x0 + end * along_x;
+        const double left = floor(MIN(x_begin, x_end) - margin + 0.5);
+        const double right = floor(MAX(x_begin, x_end) + margin + 0.5) + 1.0;
+        if (right <= 0.0 || left >= (double)window->columns)
+            continue;
+        int32_t *columns = window->touched + 2 * row;
+        columns[0] = MIN(columns[0], (int32_t)MAX(left, 0.0));
+        columns[1] = MAX(columns[1], (int32_t)MIN(right, (double)window->columns));
+    }
+}
+
+/* Remember the output pixels that a chip may touch: in each row those between the outermost lines that join the
+ * corners of parts of the chip, up to a margin. */
+static void touch_chip(const PixelMap *map, const Chip *chip, const Window *window, double margin)
+{
+    for (ptrdiff_t row = 0; row < chip->rows; row += TOUCHED_ROWS) {
+        for (ptrdiff_t column = 0; column < chip->columns; column += TOUCHED_COLUMNS) {
+            double corners[4][2];
+            part_corners(map, chip, row, column, TOUCHED_ROWS, TOUCHED_COLUMNS, corners);
+            if (place_patch(window, corners, margin) == PLACE_OUTSIDE)
+                continue;
+            for (int one = 0; one < 4; one++) {
+                for (int other = one + 1; other < 4; other++)
+                    touch_line(window, corners[one], corners[other], margin);
+            }
+        }
+    }
+}
+
+/* Whether any of a row of patches can reach the window. */
+static int any_reaches(const unsigned char *patches, ptrdiff_t n)
+{
+    int any = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        any |= patches[i] != PLACE_OUTSIDE;
+    return any;
 }
 
 /* Fill in the maps of the chip rows of patches, n_x in a row, that reach the window. */
@@ -436,7 +550,7 @@ static void fill_row_maps(const Job *job, ptrdiff_t n_x, RowMap *row_maps, RowMa
 {
     const double half = job->drop->half_width, units = ldexp(1.0, job->bits);
     for (ptrdiff_t row = 0; row < job->chip->rows; row++) {
-        if (memchr(job->patches + row / job->patch_rows * n_x, 1, (size_t)n_x) == NULL)
+        if (!any_reaches(job->patches + row / PATCH_ROWS * n_x, n_x))
             continue;
         row_map_at(job->map, (double)row, units, &middle_row_maps[row]);
         if (job->drop->shape != KERNEL_SQUARE)
@@ -446,12 +560,12 @@ static void fill_row_maps(const Job *job, ptrdiff_t n_x, RowMap *row_maps, RowMa
     }
 }
 
-/* Find how many output pixels a lane's part of a patch covers along each axis, sampled on the chip. */
-static void find_extent(const PixelMap *map, const Chip *chip, const Drop *drop, ptrdiff_t patch_rows,
-                        double extent[2])
+/* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
+ * on the chip. */
+static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double *drop_extent,
+                         double *part_extent)
 {
-    const double part[2] = {PART + 1.0, (double)patch_rows + 1.0};
-    extent[0] = extent[1] = 0.0;
+    *drop_extent = *part_extent = 0.0;
     for (int sample = 0; sample < 25; sample++) {
         const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
         const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
@@ -460,80 +574,29 @@ static void find_extent(const PixelMap *map, const Chip *chip, const Drop *drop,
         map_position(map, x + 1.0, y, right);
         map_position(map, x, y + 1.0, above);
         for (int axis = 0; axis < 2; axis++) {
-            const double size = fabs(right[axis] - here[axis]) * part[0] + fabs(above[axis] - here[axis]) * part[1];
-            extent[axis] = MAX(extent[axis], size);
+            const double along_x = fabs(right[axis] - here[axis]), along_y = fabs(above[axis] - here[axis]);
+            const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
+                                                             : 2.0 * drop->half_width * (along_x + along_y);
+            *drop_extent = MAX(*drop_extent, size);
+            *part_extent = MAX(*part_extent, along_x * (PART + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
         }
     }
-    if (drop->shape == KERNEL_TURBO) {
-        extent[0] += 2.0 * drop->half_width;
-        extent[1] += 2.0 * drop->half_width;
-    }
 }
 
-/* Choose the rows of a patch, the size of the tiles and the small unit for a chip. */
-static void choose_sizes(Job *job, Tile *tile)
+/* Choose the small unit and the usual side of the boxes for a chip. */
+static void choose_sizes(Job *job)
 {
-    double extent[2];
-    job->patch_rows = MOST_PATCH_ROWS;
-    find_extent(job->map, job->chip, job->drop, job->patch_rows, extent);
-    while (job->patch_rows > FEWEST_PATCH_ROWS && extent[0] * extent[1] > LARGE_TILE) {
-        job->patch_rows /= 2;
-        find_extent(job->map, job->chip, job->drop, job->patch_rows, extent);
-    }
+    double drop_extent, part_extent;
+    find_extents(job->map, job->chip, job->drop, &drop_extent, &part_extent);
     int exponent;
-    frexp(MAX(extent[0], extent[1]) + 24.0, &exponent);
+    frexp(part_extent + 24.0, &exponent);
     job->bits = MIN(MAX(30 - exponent, 0), MOST_BITS);
-    tile->rows = 0;
-    tile->columns = 0;
-    if (job->drop->shape == KERNEL_POINT || extent[0] * extent[1] > LARGEST_TILE)
-        return;
-    const ptrdiff_t columns = (ptrdiff_t)extent[0] + 7, rows = (ptrdiff_t)extent[1] + 7;
-    tile->columns = (columns + RUN - 1) / RUN * RUN;
-    tile->rows = rows;
-    /* Odd, for numbers a power of 2 apart get in each other's way in the caches. */
-    tile->stride = tile->columns + 3;
-}
-
-/* Make an empty tile; 0 if memory runs out. */
-static int make_tile(Tile *tile, int lanes, const Window *window)
-{
-    const size_t cells = (size_t)(tile->rows * tile->stride * lanes), rows = (size_t)tile->rows;
-    tile->sums = allocate(cells * 2 * sizeof(float));
-    tile->first = allocate(4 * rows * sizeof(int32_t));
-    tile->variance = window->variance != NULL ? allocate(cells * sizeof(float)) : NULL;
-    tile->quality = window->quality != NULL ? allocate(cells * sizeof(int32_t)) : NULL;
-    if (tile->sums == NULL || tile->first == NULL
-        || (window->variance != NULL && tile->variance == NULL)
-        || (window->quality != NULL && tile->quality == NULL))
-        return 0;
-    memset(tile->sums, 0, cells * 2 * sizeof(float));
-    memset(tile->first, 0, 4 * rows * sizeof(int32_t));
-    tile->last = tile->first + rows;
-    tile->expected_first = tile->last + rows;
-    tile->expected_last = tile->expected_first + rows;
-    for (size_t row = 0; row < rows; row++)
-        tile->first[row] = INT32_MAX;
-    if (tile->variance != NULL)
-        memset(tile->variance, 0, cells * sizeof(float));
-    if (tile->quality != NULL)
-        memset(tile->quality, 0, cells * sizeof(int32_t));
-    return 1;
-}
-
-static void free_workspace(Workspace *ws)
-{
-    if (ws == NULL)
-        return;
-    free(ws->tile.sums);
-    free(ws->tile.first);
-    free(ws->tile.variance);
-    free(ws->tile.quality);
-    free(ws);
+    job->side = drop_extent < 1.0 ? 2 : 3;
 }
 
 /* Add a chip to a window; -1 if memory runs out. */
 static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
-                         const Drop *drop, double bend)
+                         const Drop *drop, const Bends *bends)
 {
     Job job = {.map = map, .chip = chip, .window = window, .drop = drop, .edge_step = 2};
     if (drop->shape == KERNEL_SQUARE && drop->half_width == 0.5)
@@ -542,10 +605,10 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     if (job.workspace == NULL)
         return -1;
     memset(job.workspace, 0, sizeof(Workspace));
-    choose_sizes(&job, &job.workspace->tile);
+    choose_sizes(&job);
     const ptrdiff_t block = PART * build->lanes, n_blocks = (chip->columns + block - 1) / block;
-    const ptrdiff_t n_patches = n_blocks * ((chip->rows + job.patch_rows - 1) / job.patch_rows);
-    const double margin = bend + 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
+    const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
+    const double margin = 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
     const size_t n_rows = (size_t)chip->rows;
     const size_t n_edges = drop->shape == KERNEL_SQUARE ? n_rows * (size_t)job.edge_step + 1 : 0;
     unsigned char *patches = malloc((size_t)n_patches);
@@ -553,15 +616,16 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     ptrdiff_t n_used = -1;
     if (patches == NULL)
         goto done;
-    if (mark_patches(map, chip, window, block, job.patch_rows, margin, patches) == 0) {
+    if (place_patches(map, chip, window, block, bends->patch + margin, patches) == 0) {
         n_used = 0;
         goto done;
     }
     row_maps = allocate(n_edges * sizeof(RowMap));
     middle_row_maps = allocate(n_rows * sizeof(RowMap));
-    if (row_maps == NULL || middle_row_maps == NULL
-        || !make_tile(&job.workspace->tile, build->lanes, window))
+    if (row_maps == NULL || middle_row_maps == NULL)
         goto done;
+    if (window->touched != NULL)
+        touch_chip(map, chip, window, bends->part + margin);
     job.patches = patches;
     job.row_maps = row_maps;
     job.middle_row_maps = middle_row_maps;
@@ -571,7 +635,7 @@ done:
     free(patches);
     free(row_maps);
     free(middle_row_maps);
-    free_workspace(job.workspace);
+    free(job.workspace);
     return n_used;
 }
 
@@ -769,7 +833,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     Buffers buffers = {.n = 0};
     PyObject *result = NULL;
     int failed = 0;
-    double largest, bend;
+    Bends bends;
     const Py_buffer *pixels = get_array(&buffers, science, "science", 'f', 2, 0);
     const Py_buffer *output = pixels == NULL ? NULL : get_array(&buffers, sums, "sums", 'f', 3, 1);
     if (output == NULL || !get_map(&buffers, arrays, &map))
@@ -809,7 +873,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
         goto done;
     }
-    map_bounds(&map, &chip, (double)(PART * build->lanes), &largest, &bend);
+    const double largest = map_bounds(&map, &chip, (double)(PART * build->lanes), &bends);
     if (!all_finite(&largest, 1) || largest + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
@@ -820,7 +884,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     ptrdiff_t n_used = 0;
     if (chip.rows > 0 && chip.columns > 0 && window.rows > 0 && window.columns > 0) {
         Py_BEGIN_ALLOW_THREADS
-        n_used = run_job(build, &map, &chip, &window, &drop, bend);
+        n_used = run_job(build, &map, &chip, &window, &drop, &bends);
         Py_END_ALLOW_THREADS
     }
     result = n_used < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n_used);

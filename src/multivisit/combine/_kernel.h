@@ -9,9 +9,8 @@
 /* Neighbouring pixels of a chip row that a lane works on; see Workspace. */
 #define PART 16
 
-/* Most and fewest chip rows of a block that are accepted or rejected, and summed, together: a patch. */
-#define MOST_PATCH_ROWS 32
-#define FEWEST_PATCH_ROWS 8
+/* Chip rows of a block that are accepted or rejected together: a patch. */
+#define PATCH_ROWS 32
 
 /* Most lanes that a block is divided into; see Workspace. */
 #define MOST_LANES 16
@@ -29,12 +28,9 @@
 #define SMALLEST_BOX 2
 #define LARGEST_BOX 8
 
-/* Output pixels of a tile that are added to the window at once. */
-#define RUN 8
-
-/* Most output pixels of a tile, for each lane, and of one for which patches are made lower. */
-#define LARGEST_TILE 16384
-#define LARGE_TILE 4096
+/* Rows and columns of the parts of a chip by whose corners it is told which output pixels are touched. */
+#define TOUCHED_ROWS 256
+#define TOUCHED_COLUMNS 256
 
 #define LARGEST_DEGREE 15
 
@@ -84,12 +80,18 @@ typedef struct {
     double half_width; /* of the drop: in input pixels (square), in output pixels (turbo) */
 } Drop;
 
-/* Where the drops of a block lie with respect to the window. */
+/* Bounds of the map's distance from bilinear interpolation between the corners of patches, and of the parts of a
+ * chip by which it is told what is touched. */
+typedef struct {
+    double patch, part;
+} Bends;
+
+/* Where the drops of a patch lie with respect to the window. */
 typedef enum { PLACE_OUTSIDE, PLACE_CROSSING, PLACE_INSIDE } Place;
 
-/* Positions in a patch are whole numbers of a small unit, 2^-bits output pixels, from the lower left corner of
- * each lane's tile: exact to subtract and to compare, and quick to divide into output pixel and rest.  Those
- * farther off than LIMIT, which no tile reaches, are kept at it. */
+/* Positions in a patch are whole numbers of a small unit, 2^-bits output pixels, from each lane's origin: exact
+ * to subtract and to compare, and quick to divide into output pixel and rest.  Those farther off than LIMIT,
+ * which only maps beyond sense reach, are kept at it. */
 #define LIMIT ((double)(1 << 30))
 #define MOST_BITS 25
 
@@ -112,46 +114,37 @@ typedef struct {
     int lanes;
 } Side;
 
-/* Sums over a patch: the same number of output pixels for each lane, about the middle of its part. */
-typedef struct {
-    ptrdiff_t rows, columns; /* no rows: not used */
-    ptrdiff_t stride; /* output pixels in memory from a row to the next */
-    float *sums; /* [row][column][2][lane]: as those of the window */
-    float *variance; /* [row][column][lane], or NULL */
-    int32_t *quality; /* [row][column][lane], or NULL */
-    int32_t *first, *last; /* [row]: columns in use, `first` to before `last` */
-    int32_t *expected_first, *expected_last; /* those of the patch before, to ask for memory */
-    ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of column 0 and row 0, in the grid */
-    int in_use;
-    int inside; /* whether all of it lies in the window */
-} Tile;
-
 /* Everything that a thread needs for one block of pixels.
  *
  * A block is divided into as many parts of PART neighbouring columns as vectors have lanes, and the lanes work
- * on a part each.  Arrays are indexed by place: place k * lanes + l is the k-th pixel of lane l's part.  So the
- * pixels of a vector are far from each other and fall, seen from the middles of their parts, at nearly the same
- * place: they never add to the same number, and the numbers that they add to lie side by side in a tile.
+ * on a part each.  Arrays of positions are indexed by place: place k * lanes + l is the k-th pixel of lane l's
+ * part.  So the pixels of a vector are far from each other: they are added to the window one after the other
+ * without waiting for each other's sums.
  */
 typedef struct {
     Side sides[2], middle;
-    Tile tile;
     ptrdiff_t row, first_column; /* of the block on the chip */
+    int inside; /* whether all boxes of the patch lie in the window */
+    ptrdiff_t anchor; /* output pixel of lane 0's origin, counted in the window */
+    ptrdiff_t ahead; /* output pixels to where the pixels PREFETCH_ROWS chip rows on will fall */
+    ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of the lanes' origins, in the grid */
+    ALIGNED int32_t lane_at[MOST_LANES]; /* output pixels from lane 0's origin to the others' */
     ALIGNED double shift[2][POSITIONS]; /* [axis]: from the grid's origin to the lane's, in small units */
     ALIGNED double offset[POSITIONS]; /* shift and residual together */
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
     ALIGNED int32_t centres[2][POSITIONS];
-    ALIGNED float corner[2][3][LARGEST_BLOCK]; /* [axis]: corners 1 to 3 relative to corner 0, small units */
-    ALIGNED float line[2][LARGEST_BLOCK]; /* [axis]: first border in the box, relative to corner 0 */
-    ALIGNED int32_t box[2][LARGEST_BLOCK]; /* [axis]: first output pixel of the box, in the lane's tile */
-    ALIGNED int32_t left[MOST_LANES]; /* pixels of a vector that are still to be added */
-    ALIGNED float share[LARGEST_BOX * LARGEST_BOX][LARGEST_BLOCK]; /* of the drop in the output pixels */
-    /* What pixels add for each share, all 0 for pixels of weight 0: weight x value, weight,
-     * weight^2 x variance, flags. */
-    ALIGNED float value[LARGEST_BLOCK], weight[LARGEST_BLOCK], variance[LARGEST_BLOCK];
+    ALIGNED int32_t centre_pixel[2][LARGEST_BLOCK]; /* [axis]: output pixel of the centres, in the window */
+    /* Of one vector of pixels, by lane. */
+    ALIGNED int32_t box[2][MOST_LANES]; /* [axis]: first output pixel of the box, from the lane's origin */
+    ALIGNED int32_t at[MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */
+    /* Shares by slot, see spread_shares: [row of the box][four columns][slot]. */
+    ALIGNED float twice[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
+    ALIGNED float once[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
+    /* What pixels add for each share, in the order of columns, all 0 for pixels of weight 0. */
+    ALIGNED float pair[LARGEST_BLOCK][2]; /* weight x value, weight */
+    ALIGNED float variance[LARGEST_BLOCK]; /* weight^2 x variance */
     ALIGNED int32_t quality[LARGEST_BLOCK];
-    ALIGNED float run[MOST_LANES][2 * RUN]; /* of a tile, by lane: sums of output pixels as in the window */
-    ALIGNED float row_of[2][LARGEST_BLOCK]; /* weights and values of a block in the order of columns */
+    ALIGNED float weight[LARGEST_BLOCK], value[LARGEST_BLOCK];
 } Workspace;
 
 /* One call: all that stays the same while a chip is added to a window. */
@@ -160,9 +153,9 @@ typedef struct {
     const Chip *chip;
     const Window *window;
     const Drop *drop;
-    const unsigned char *patches; /* [patch row][block column]: whether it can reach the window */
-    ptrdiff_t patch_rows;
+    const unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
+    int side; /* of the boxes that most drops need, 2 or 3 */
     const RowMap *row_maps; /* two edge rows a chip row (square), or one middle row */
     const RowMap *middle_row_maps; /* of the pixel centres */
     ptrdiff_t edge_step; /* row maps from a chip row to the next: 1 (edges shared), 2 */
