@@ -42,6 +42,10 @@ typedef int64_t Pairs __attribute__((vector_size(32)));
 #define SMALLEST_STEP 0.01f
 #define SMALLEST_AREA 0.1f
 
+/* Most output pixels that the terms left out of a local polynomial may be worth, and how many are kept anyway. */
+#define SMALLEST_TERM 2.5e-7
+#define FEWEST_LOCAL_TERMS 4
+
 /* How many chip rows ahead memory is asked for. */
 #define INPUT_ROWS_AHEAD 6
 #define OUTPUT_ROWS_AHEAD 6
@@ -114,36 +118,16 @@ static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, do
     return low;
 }
 
-void row_map_at(const PixelMap *map, double y, double units, RowMap *row)
-{
-    const double t = (y - map->centre[1]) / map->half_size[1];
-    const ptrdiff_t n = map->terms;
-    for (int axis = 0; axis < 2; axis++) {
-        const double *coefficients = map->coefficients + axis * n * n;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            double sum = 0.0;
-            for (ptrdiff_t j = n - 1; j >= 0; j--)
-                sum = sum * t + coefficients[j * n + i];
-            row->coefficients[axis][i] = sum * units;
-        }
-    }
-    row->knot_row = 0;
-    row->knot_fraction = 0.0;
-    if (map->n_y_knots > 0)
-        row->knot_row = find_knot(map->y_knots, map->n_y_knots, y, &row->knot_fraction);
-}
-
-void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_column, ptrdiff_t last_position,
+void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
                 double offset)
 {
     side->lanes = lanes;
     side->knot_row = -1;
     for (ptrdiff_t k = 0; k < (PART + 1) * lanes; k++) {
-        const ptrdiff_t column = k % lanes * PART + k / lanes;
-        const double x = (double)(first_column + MIN(column, last_position)) + offset;
-        side->argument[k] = (x - map->centre[0]) / map->half_size[0];
+        const ptrdiff_t column = workspace->first_column + MIN(k % lanes * PART + k / lanes, last_position);
+        side->distance[k] = (float)((double)(column - workspace->middle_column[k % lanes]) + offset);
         if (map->n_x_knots > 0)
-            side->knot[k] = find_knot(map->x_knots, map->n_x_knots, x, &side->knot_fraction[k]);
+            side->knot[k] = find_knot(map->x_knots, map->n_x_knots, (double)column + offset, &side->knot_fraction[k]);
     }
 }
 
@@ -157,22 +141,45 @@ void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, doubl
             const double *high = low + n;
             const double below = low[0] + fraction * (low[1] - low[0]);
             const double above = high[0] + fraction * (high[1] - high[0]);
-            side->residual[axis][k] = below * units;
-            side->residual_step[axis][k] = (above - below) * units;
+            side->residual[axis][k] = (float)(below * units);
+            side->residual_step[axis][k] = (float)((above - below) * units);
         }
     }
     side->knot_row = knot_row;
 }
 
+void expand_row(const PixelMap *map, int axis, double y, int n_powers,
+                double coefficients[MOST_TERMS][LARGEST_DEGREE + 1])
+{
+    const double t = (y - map->centre[1]) / map->half_size[1];
+    const ptrdiff_t n = map->terms;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double terms[MOST_TERMS] = {0.0}, scale = 1.0;
+        /* Horner's scheme, for the Taylor coefficients too. */
+        for (ptrdiff_t power = n - 1; power >= 0; power--) {
+            for (int j = n_powers - 1; j > 0; j--)
+                terms[j] = terms[j] * t + terms[j - 1];
+            terms[0] = terms[0] * t + map->coefficients[(axis * n + power) * n + i];
+        }
+        for (int j = 0; j < n_powers; j++) {
+            coefficients[j][i] = terms[j] * scale;
+            scale /= map->half_size[1];
+        }
+    }
+}
+
 void map_position(const PixelMap *map, double x, double y, double out[2])
 {
-    RowMap row;
-    row_map_at(map, y, 1.0, &row);
-    const double s = (x - map->centre[0]) / map->half_size[0];
+    const double s = (x - map->centre[0]) / map->half_size[0], t = (y - map->centre[1]) / map->half_size[1];
+    const ptrdiff_t n = map->terms;
     for (int axis = 0; axis < 2; axis++) {
         out[axis] = 0.0;
-        for (ptrdiff_t i = map->terms - 1; i >= 0; i--)
-            out[axis] = out[axis] * s + row.coefficients[axis][i];
+        for (ptrdiff_t i = n - 1; i >= 0; i--) {
+            double sum = 0.0;
+            for (ptrdiff_t j = n - 1; j >= 0; j--)
+                sum = sum * t + map->coefficients[(axis * n + j) * n + i];
+            out[axis] = out[axis] * s + sum;
+        }
     }
 }
 
@@ -206,25 +213,35 @@ void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, dou
     }
 }
 
-/* Largest absolute value of a polynomial's second derivative along x (or y) on the chip, or of itself,
- * bounded by the sum of its terms. */
-static double polynomial_bound(const PixelMap *map, int axis, int x_derivative, int y_derivative,
+/* Largest absolute value on the chip of a derivative of the map's polynomial, divided by the factorials of its
+ * orders, bounded by the sum of its terms; `largest` are the largest arguments. */
+static double polynomial_bound(const PixelMap *map, int axis, ptrdiff_t x_order, ptrdiff_t y_order,
                                const double largest[2])
 {
     const ptrdiff_t n = map->terms;
-    double bound = 0.0;
-    for (ptrdiff_t j = y_derivative; j < n; j++) {
-        for (ptrdiff_t i = x_derivative; i < n; i++) {
-            double term = fabs(map->coefficients[(axis * n + j) * n + i]);
-            term *= pow(largest[0], (double)(i - x_derivative)) * pow(largest[1], (double)(j - y_derivative));
-            if (x_derivative == 2)
-                term *= (double)(i * (i - 1)) / (map->half_size[0] * map->half_size[0]);
-            if (y_derivative == 2)
-                term *= (double)(j * (j - 1)) / (map->half_size[1] * map->half_size[1]);
-            bound += term;
+    double bound = 0.0, y_binomial = 1.0;
+    for (ptrdiff_t j = y_order; j < n; j++) {
+        double x_binomial = 1.0;
+        for (ptrdiff_t i = x_order; i < n; i++) {
+            const double size = fabs(map->coefficients[(axis * n + j) * n + i]);
+            bound += size * x_binomial * y_binomial * pow(largest[0], (double)(i - x_order))
+                     * pow(largest[1], (double)(j - y_order));
+            x_binomial *= (double)(i + 1) / (double)(i + 1 - x_order);
         }
+        y_binomial *= (double)(j + 1) / (double)(j + 1 - y_order);
     }
-    return bound;
+    return bound * pow(map->half_size[0], -(double)x_order) * pow(map->half_size[1], -(double)y_order);
+}
+
+/* Find the largest arguments of the map's polynomial on a chip. */
+static void largest_arguments(const PixelMap *map, const Chip *chip, double largest[2])
+{
+    const double size[2] = {(double)chip->columns, (double)chip->rows};
+    for (int axis = 0; axis < 2; axis++) {
+        const double low = (-0.5 - map->centre[axis]) / map->half_size[axis];
+        const double high = (size[axis] - 0.5 - map->centre[axis]) / map->half_size[axis];
+        largest[axis] = MAX(fabs(low), fabs(high));
+    }
 }
 
 /* Bound the distance, along each axis, of a polynomial from bilinear interpolation between the corners of parts
@@ -233,28 +250,26 @@ static double bend_bound(const PixelMap *map, const double largest[2], double ro
 {
     double bend = 0.0;
     for (int axis = 0; axis < 2; axis++) {
-        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * columns * columns / 8.0;
-        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 8.0;
+        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * columns * columns / 4.0;
+        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 4.0;
         bend = MAX(bend, along_x + along_y);
     }
     return bend;
 }
 
-/* Bound the map on a chip: its bends, and, as what it returns, its values. */
-static double map_bounds(const PixelMap *map, const Chip *chip, double block, Bends *bends)
+/* Bound the map on a chip. */
+static Bounds map_bounds(const PixelMap *map, const Chip *chip, double block)
 {
-    const double size[2] = {(double)chip->columns, (double)chip->rows};
-    double largest[2], residual = 0.0;
-    for (int axis = 0; axis < 2; axis++) {
-        const double low = (-0.5 - map->centre[axis]) / map->half_size[axis];
-        const double high = (size[axis] - 0.5 - map->centre[axis]) / map->half_size[axis];
-        largest[axis] = MAX(fabs(low), fabs(high));
-    }
+    Bounds bounds = {.residual = 0.0};
+    double largest[2];
+    largest_arguments(map, chip, largest);
     for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
-        residual = MAX(residual, fabs(map->residual[i]));
-    bends->patch = bend_bound(map, largest, PATCH_ROWS, block) + residual;
-    bends->part = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + residual;
-    return MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest)) + residual;
+        bounds.residual = MAX(bounds.residual, fabs(map->residual[i]));
+    bounds.patch_bend = bend_bound(map, largest, PATCH_ROWS, block) + bounds.residual;
+    bounds.part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds.residual;
+    bounds.value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
+    bounds.value += bounds.residual;
+    return bounds;
 }
 
 /* ------------------------------------------------------------------ slow path */
@@ -489,27 +504,42 @@ static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Wind
     return n_reaching;
 }
 
-/* Remember the columns of a window's rows that lie within a margin of a line. */
-static void touch_line(const Window *window, const double from[2], const double to[2], double margin)
+/* Widen a range of x by that of a line's part where y is between two values. */
+static void widen_range(const double from[2], const double to[2], double low, double high, double range[2])
 {
-    const double x0 = from[0] - (double)window->first_column, y0 = from[1] - (double)window->first_row;
-    const double along_x = to[0] - from[0], along_y = to[1] - from[1];
-    const double low = MIN(y0, y0 + along_y) - margin, high = MAX(y0, y0 + along_y) + margin;
-    const ptrdiff_t first = (ptrdiff_t)MAX(floor(low + 0.5), 0.0);
-    const ptrdiff_t last = (ptrdiff_t)MIN(floor(high + 0.5), (double)window->rows - 1.0);
-    const double per_row = fabs(along_y) > 0.0 ? 1.0 / along_y : 0.0;
+    const double climb = to[1] - from[1];
+    if (MIN(from[1], to[1]) > high || MAX(from[1], to[1]) < low)
+        return;
+    double begin = 0.0, end = 1.0;
+    if (fabs(climb) > 1e-3) {
+        const double at_low = (low - from[1]) / climb, at_high = (high - from[1]) / climb;
+        begin = MIN(MAX(MIN(at_low, at_high), 0.0), 1.0);
+        end = MIN(MAX(MAX(at_low, at_high), 0.0), 1.0);
+    }
+    const double x0 = from[0] + begin * (to[0] - from[0]), x1 = from[0] + end * (to[0] - from[0]);
+    range[0] = MIN(range[0], MIN(x0, x1));
+    range[1] = MAX(range[1], MAX(x0, x1));
+}
+
+/* Remember the output pixels of a window that lie between the corners of a part of a chip, up to a margin. */
+static void touch_part(const Window *window, const double corners[4][2], double margin)
+{
+    double low = corners[0][1], high = low;
+    for (int corner = 1; corner < 4; corner++) {
+        low = MIN(low, corners[corner][1]);
+        high = MAX(high, corners[corner][1]);
+    }
+    const double x_origin = (double)window->first_column - 0.5, y_origin = (double)window->first_row - 0.5;
+    const ptrdiff_t first = (ptrdiff_t)MAX(floor(low - margin - y_origin), 0.0);
+    const ptrdiff_t last = (ptrdiff_t)MIN(floor(high + margin - y_origin), (double)window->rows - 1.0);
     for (ptrdiff_t row = first; row <= last; row++) {
-        /* The line's part, from 0 to 1, that comes within the margin of the row. */
-        double begin = 0.0, end = 1.0;
-        if (fabs(along_y) > 1e-3) {
-            const double one = ((double)row - 0.5 - margin - y0) * per_row;
-            const double other = ((double)row + 0.5 + margin - y0) * per_row;
-            begin = MIN(MAX(MIN(one, other), 0.0), 1.0);
-            end = MIN(MAX(MAX(one, other), 0.0), 1.0);
+        const double bottom = (double)row + y_origin - margin, top = (double)row + y_origin + 1.0 + margin;
+        double range[2] = {LARGEST_POSITION, -LARGEST_POSITION};
+        for (int one = 0; one < 4; one++) {
+            for (int other = one + 1; other < 4; other++)
+                widen_range(corners[one], corners[other], bottom, top, range);
         }
-        const double x_begin = x0 + begin * along_x, x_end = x0 + end * along_x;
-        const double left = floor(MIN(x_begin, x_end) - margin + 0.5);
-        const double right = floor(MAX(x_begin, x_end) + margin + 0.5) + 1.0;
+        const double left = floor(range[0] - margin - x_origin), right = floor(range[1] + margin - x_origin) + 1.0;
         if (right <= 0.0 || left >= (double)window->columns)
             continue;
         int32_t *columns = window->touched + 2 * row;
@@ -518,46 +548,40 @@ static void touch_line(const Window *window, const double from[2], const double 
     }
 }
 
-/* Remember the output pixels that a chip may touch: in each row those between the outermost lines that join the
- * corners of parts of the chip, up to a margin. */
+/* Remember the output pixels that a chip may touch, up to a margin. */
 static void touch_chip(const PixelMap *map, const Chip *chip, const Window *window, double margin)
 {
     for (ptrdiff_t row = 0; row < chip->rows; row += TOUCHED_ROWS) {
         for (ptrdiff_t column = 0; column < chip->columns; column += TOUCHED_COLUMNS) {
             double corners[4][2];
             part_corners(map, chip, row, column, TOUCHED_ROWS, TOUCHED_COLUMNS, corners);
-            if (place_patch(window, corners, margin) == PLACE_OUTSIDE)
-                continue;
-            for (int one = 0; one < 4; one++) {
-                for (int other = one + 1; other < 4; other++)
-                    touch_line(window, corners[one], corners[other], margin);
-            }
+            if (place_patch(window, corners, margin) != PLACE_OUTSIDE)
+                touch_part(window, corners, margin);
         }
     }
 }
 
-/* Whether any of a row of patches can reach the window. */
-static int any_reaches(const unsigned char *patches, ptrdiff_t n)
+/* Find the places of the edges and centres of all chip rows among the rows of knots; 0 if memory runs out. */
+static int find_row_places(const Job *job, RowPlace **edges, RowPlace **centres)
 {
-    int any = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        any |= patches[i] != PLACE_OUTSIDE;
-    return any;
-}
-
-/* Fill in the maps of the chip rows of patches, n_x in a row, that reach the window. */
-static void fill_row_maps(const Job *job, ptrdiff_t n_x, RowMap *row_maps, RowMap *middle_row_maps)
-{
-    const double half = job->drop->half_width, units = ldexp(1.0, job->bits);
-    for (ptrdiff_t row = 0; row < job->chip->rows; row++) {
-        if (!any_reaches(job->patches + row / PATCH_ROWS * n_x, n_x))
-            continue;
-        row_map_at(job->map, (double)row, units, &middle_row_maps[row]);
-        if (job->drop->shape != KERNEL_SQUARE)
-            continue;
-        row_map_at(job->map, (double)row - half, units, &row_maps[row * job->edge_step]);
-        row_map_at(job->map, (double)row + half, units, &row_maps[row * job->edge_step + 1]);
+    const PixelMap *map = job->map;
+    if (map->n_y_knots == 0)
+        return 1;
+    const ptrdiff_t n_rows = job->chip->rows;
+    *edges = allocate((size_t)n_rows * 2 * sizeof **edges);
+    *centres = allocate((size_t)n_rows * sizeof **centres);
+    if (*edges == NULL || *centres == NULL)
+        return 0;
+    for (ptrdiff_t row = 0; row < n_rows; row++) {
+        const double half = job->drop->half_width, y[3] = {(double)row - half, (double)row + half, (double)row};
+        for (int i = 0; i < 3; i++) {
+            RowPlace *place = i < 2 ? &(*edges)[2 * row + i] : &(*centres)[row];
+            double fraction;
+            place->knot_row = find_knot(map->y_knots, map->n_y_knots, y[i], &fraction);
+            place->fraction = (float)fraction;
+        }
     }
+    return 1;
 }
 
 /* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
@@ -583,24 +607,46 @@ static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop
     }
 }
 
-/* Choose the small unit and the usual side of the boxes for a chip. */
+/* Tell how many terms the map's polynomial needs about the middle of a lane's part of a patch, those whose powers
+ * are less in sum: all others are rounding noise. */
+static int count_local_terms(const PixelMap *map, const Chip *chip)
+{
+    double largest[2];
+    largest_arguments(map, chip, largest);
+    const int most = (int)(2 * map->terms - 1);
+    int n = most;
+    for (; n > FEWEST_LOCAL_TERMS; n--) {
+        double size = 0.0;
+        for (int i = 0; i < n; i++) {
+            const double distances = pow(0.5 * PART + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
+            size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
+                                    polynomial_bound(map, 1, i, n - 1 - i, largest));
+        }
+        if (size > SMALLEST_TERM)
+            break;
+    }
+    return n;
+}
+
+/* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip. */
 static void choose_sizes(Job *job)
 {
     double drop_extent, part_extent;
     find_extents(job->map, job->chip, job->drop, &drop_extent, &part_extent);
     int exponent;
     frexp(part_extent + 24.0, &exponent);
-    job->bits = MIN(MAX(30 - exponent, 0), MOST_BITS);
+    job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
     job->side = drop_extent < 1.0 ? 2 : 3;
+    job->local_terms = count_local_terms(job->map, job->chip);
 }
 
 /* Add a chip to a window; -1 if memory runs out. */
 static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
-                         const Drop *drop, const Bends *bends)
+                         const Drop *drop, const Bounds *bounds)
 {
-    Job job = {.map = map, .chip = chip, .window = window, .drop = drop, .edge_step = 2};
-    if (drop->shape == KERNEL_SQUARE && drop->half_width == 0.5)
-        job.edge_step = 1;
+    Job job = {.map = map, .chip = chip, .window = window, .drop = drop};
+    job.shared_edges = drop->shape == KERNEL_SQUARE && drop->half_width == 0.5;
+    job.largest_residual = bounds->residual;
     job.workspace = allocate(sizeof(Workspace));
     if (job.workspace == NULL)
         return -1;
@@ -609,32 +655,27 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     const ptrdiff_t block = PART * build->lanes, n_blocks = (chip->columns + block - 1) / block;
     const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
     const double margin = 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
-    const size_t n_rows = (size_t)chip->rows;
-    const size_t n_edges = drop->shape == KERNEL_SQUARE ? n_rows * (size_t)job.edge_step + 1 : 0;
     unsigned char *patches = malloc((size_t)n_patches);
-    RowMap *row_maps = NULL, *middle_row_maps = NULL;
+    RowPlace *edge_places = NULL, *centre_places = NULL;
     ptrdiff_t n_used = -1;
     if (patches == NULL)
         goto done;
-    if (place_patches(map, chip, window, block, bends->patch + margin, patches) == 0) {
+    if (place_patches(map, chip, window, block, bounds->patch_bend + margin, patches) == 0) {
         n_used = 0;
         goto done;
     }
-    row_maps = allocate(n_edges * sizeof(RowMap));
-    middle_row_maps = allocate(n_rows * sizeof(RowMap));
-    if (row_maps == NULL || middle_row_maps == NULL)
+    if (!find_row_places(&job, &edge_places, &centre_places))
         goto done;
     if (window->touched != NULL)
-        touch_chip(map, chip, window, bends->part + margin);
+        touch_chip(map, chip, window, bounds->part_bend + margin);
     job.patches = patches;
-    job.row_maps = row_maps;
-    job.middle_row_maps = middle_row_maps;
-    fill_row_maps(&job, n_blocks, row_maps, middle_row_maps);
+    job.edge_places = edge_places;
+    job.centre_places = centre_places;
     n_used = build->add_chip(&job);
 done:
     free(patches);
-    free(row_maps);
-    free(middle_row_maps);
+    free(edge_places);
+    free(centre_places);
     free(job.workspace);
     return n_used;
 }
@@ -833,7 +874,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     Buffers buffers = {.n = 0};
     PyObject *result = NULL;
     int failed = 0;
-    Bends bends;
+    Bounds bounds;
     const Py_buffer *pixels = get_array(&buffers, science, "science", 'f', 2, 0);
     const Py_buffer *output = pixels == NULL ? NULL : get_array(&buffers, sums, "sums", 'f', 3, 1);
     if (output == NULL || !get_map(&buffers, arrays, &map))
@@ -873,8 +914,8 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
         goto done;
     }
-    const double largest = map_bounds(&map, &chip, (double)(PART * build->lanes), &bends);
-    if (!all_finite(&largest, 1) || largest + drop.half_width >= LARGEST_POSITION
+    bounds = map_bounds(&map, &chip, (double)(PART * build->lanes));
+    if (!all_finite(&bounds.value, 1) || bounds.value + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
         PyErr_Format(PyExc_ValueError, "the pixel map or the window reaches output pixels beyond %d",
@@ -884,7 +925,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     ptrdiff_t n_used = 0;
     if (chip.rows > 0 && chip.columns > 0 && window.rows > 0 && window.columns > 0) {
         Py_BEGIN_ALLOW_THREADS
-        n_used = run_job(build, &map, &chip, &window, &drop, &bends);
+        n_used = run_job(build, &map, &chip, &window, &drop, &bounds);
         Py_END_ALLOW_THREADS
     }
     result = n_used < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n_used);

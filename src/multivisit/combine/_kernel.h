@@ -32,7 +32,9 @@
 #define TOUCHED_ROWS 256
 #define TOUCHED_COLUMNS 256
 
+/* Of the map's polynomial, along each axis, and most terms of an expansion of it: sums of both powers. */
 #define LARGEST_DEGREE 15
+#define MOST_TERMS (2 * LARGEST_DEGREE + 1)
 
 /* A share of a drop below this is rounding noise. */
 #define SMALLEST_SHARE 1e-6f
@@ -80,39 +82,51 @@ typedef struct {
     double half_width; /* of the drop: in input pixels (square), in output pixels (turbo) */
 } Drop;
 
-/* Bounds of the map's distance from bilinear interpolation between the corners of patches, and of the parts of a
- * chip by which it is told what is touched. */
+/* Bounds of the map on a chip, in output pixels. */
 typedef struct {
-    double patch, part;
-} Bends;
+    double value;
+    double residual;
+    /* Of its distance from bilinear interpolation between the corners of patches, and of the parts of a chip by
+     * which it is told what is touched. */
+    double patch_bend, part_bend;
+} Bounds;
 
 /* Where the drops of a patch lie with respect to the window. */
 typedef enum { PLACE_OUTSIDE, PLACE_CROSSING, PLACE_INSIDE } Place;
 
 /* Positions in a patch are whole numbers of a small unit, 2^-bits output pixels, from each lane's origin: exact
  * to subtract and to compare, and quick to divide into output pixel and rest.  Those farther off than LIMIT,
- * which only maps beyond sense reach, are kept at it. */
+ * which only maps beyond sense reach, are worked out exactly where they are needed. */
 #define LIMIT ((double)(1 << 30))
+#define LIMIT_EXPONENT 30
 #define MOST_BITS 25
 
-/* Polynomials in x of one chip row in small units, and the row's place among the knots. */
+/* The place of a row of positions among the rows of knots. */
 typedef struct {
-    double coefficients[2][LARGEST_DEGREE + 1];
-    ptrdiff_t knot_row;
-    double knot_fraction;
-} RowMap;
+    ptrdiff_t knot_row; /* at or before it */
+    float fraction; /* of the way to the next one */
+} RowPlace;
 
-/* Positions x = (first column + column of a place) + offset along a block, with what does not change from row
- * to row; in the order of places, see Workspace. */
+/* Positions along a block, a constant distance from the columns of its places, with what does not change from
+ * row to row; in the order of places, see Workspace. */
 typedef struct {
-    ALIGNED double argument[POSITIONS]; /* of the polynomial */
+    ALIGNED float distance[POSITIONS]; /* from the middle of the lane's part, in chip pixels */
     ALIGNED ptrdiff_t knot[POSITIONS]; /* column of knots at or before the position */
     ALIGNED double knot_fraction[POSITIONS];
-    ALIGNED double residual[2][POSITIONS]; /* at knot row `knot_row`, in small units */
-    ALIGNED double residual_step[2][POSITIONS]; /* from there to the next knot row */
+    ALIGNED float residual[2][POSITIONS]; /* at knot row `knot_row`, in small units */
+    ALIGNED float residual_step[2][POSITIONS]; /* from there to the next knot row */
     ptrdiff_t knot_row; /* -1: not yet interpolated */
     int lanes;
 } Side;
+
+/* The map's polynomial about the middles of the lanes' parts of a patch, in small units from the lanes' origins:
+ * Taylor coefficients of the distances in chip pixels, by lane. */
+typedef struct {
+    ALIGNED double position[2][MOST_TERMS][MOST_LANES]; /* [axis][power of the distance in rows] */
+    /* [axis][power of the distance in columns, from 1][power of the distance in rows] */
+    ALIGNED float slope[2][MOST_TERMS - 1][MOST_TERMS - 1][MOST_LANES];
+    int within; /* whether all positions of the patch are less than LIMIT */
+} Expansion;
 
 /* Everything that a thread needs for one block of pixels.
  *
@@ -123,14 +137,15 @@ typedef struct {
  */
 typedef struct {
     Side sides[2], middle;
+    Expansion expansion;
     ptrdiff_t row, first_column; /* of the block on the chip */
+    ptrdiff_t middle_row; /* of the patch, and columns, of the lanes' parts */
+    ALIGNED ptrdiff_t middle_column[MOST_LANES];
     int inside; /* whether all boxes of the patch lie in the window */
     ptrdiff_t anchor; /* output pixel of lane 0's origin, counted in the window */
     ptrdiff_t ahead; /* output pixels to where the pixels PREFETCH_ROWS chip rows on will fall */
     ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of the lanes' origins, in the grid */
     ALIGNED int32_t lane_at[MOST_LANES]; /* output pixels from lane 0's origin to the others' */
-    ALIGNED double shift[2][POSITIONS]; /* [axis]: from the grid's origin to the lane's, in small units */
-    ALIGNED double offset[POSITIONS]; /* shift and residual together */
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
     ALIGNED int32_t centres[2][POSITIONS];
     ALIGNED int32_t centre_pixel[2][LARGEST_BLOCK]; /* [axis]: output pixel of the centres, in the window */
@@ -156,14 +171,13 @@ typedef struct {
     const unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
     int side; /* of the boxes that most drops need, 2 or 3 */
-    const RowMap *row_maps; /* two edge rows a chip row (square), or one middle row */
-    const RowMap *middle_row_maps; /* of the pixel centres */
-    ptrdiff_t edge_step; /* row maps from a chip row to the next: 1 (edges shared), 2 */
+    int local_terms; /* of the polynomials along a lane's part of a chip row */
+    double largest_residual; /* of the map, in output pixels */
+    const RowPlace *edge_places; /* of the lower and upper edge of each chip row, or NULL without knots */
+    const RowPlace *centre_places; /* of the centres of each chip row, or NULL without knots */
+    int shared_edges; /* whether the drops' edges are those of their neighbours */
     Workspace *workspace;
 } Job;
-
-/* Fill in `row`, the map along chip row y, for a small unit of 1 / units output pixels. */
-void row_map_at(const PixelMap *map, double y, double units, RowMap *row);
 
 /* Give the output position of a position on the chip, without the residual. */
 void map_position(const PixelMap *map, double x, double y, double out[2]);
@@ -177,10 +191,15 @@ void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, dou
 /* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
 void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units);
 
-/* Start a side at a block divided into lanes: positions first_column + column + offset, constant from column
- * `last_position` on. */
-void start_side(const PixelMap *map, Side *side, int lanes, ptrdiff_t first_column, ptrdiff_t last_position,
+/* Start a side of a block divided into lanes: positions offset from the columns of the places, and the same from
+ * column `last_position` of the block on. */
+void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
                 double offset);
+
+/* Give the Taylor coefficients of the map's polynomial about chip row y, [power of y][power of x], for a number
+ * of powers of y; x as in the polynomial, y in chip pixels. */
+void expand_row(const PixelMap *map, int axis, double y, int n_powers,
+                double coefficients[MOST_TERMS][LARGEST_DEGREE + 1]);
 
 /* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
 double share_of_pixel(const double x[4], const double y[4], double left, double bottom);

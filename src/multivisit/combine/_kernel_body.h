@@ -15,51 +15,7 @@
 #define PLACES (BLOCK + LANES)
 
 #include "_kernel_shares.h"
-
-/* Evaluate the map at all positions of a side, in small units from the lanes' origins. */
-INLINE void NAME(evaluate)(const Job *job, const RowMap *row, Side *side, int32_t out[2][POSITIONS])
-{
-    const PixelMap *map = job->map;
-    Workspace *ws = job->workspace;
-    const int residual = map->n_x_knots > 0;
-    if (residual && side->knot_row != row->knot_row)
-        interpolate_side(map, side, row->knot_row, ldexp(1.0, job->bits));
-    for (int axis = 0; axis < 2; axis++) {
-        const double *c = row->coefficients[axis];
-        const double *restrict s = side->argument, *restrict offset = ws->shift[axis];
-        int32_t *restrict u = out[axis];
-        if (residual) {
-            const double *restrict base = side->residual[axis], *restrict step = side->residual_step[axis];
-            const double fraction = row->knot_fraction;
-            for (int k = 0; k < PLACES; k++)
-                ws->offset[k] = offset[k] + (base[k] + fraction * step[k]);
-            offset = ws->offset;
-        }
-        if (map->terms == 6) {
-            const double c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5];
-            for (int k = 0; k < PLACES; k++) {
-                const double position = ((((c5 * s[k] + c4) * s[k] + c3) * s[k] + c2) * s[k] + c1) * s[k] + c0;
-                u[k] = (int32_t)fmin(fmax(position + offset[k], -LIMIT), LIMIT);
-            }
-        } else {
-            for (int k = 0; k < PLACES; k++) {
-                double position = c[map->terms - 1];
-                for (ptrdiff_t power = map->terms - 2; power >= 0; power--)
-                    position = position * s[k] + c[power];
-                u[k] = (int32_t)fmin(fmax(position + offset[k], -LIMIT), LIMIT);
-            }
-        }
-    }
-}
-
-/* Evaluate one edge row at the left and the right sides of the pixels. */
-INLINE void NAME(evaluate_edge)(const Job *job, const RowMap *row, int edge)
-{
-    Workspace *ws = job->workspace;
-    NAME(evaluate)(job, row, &ws->sides[0], ws->edges[edge][0]);
-    if (job->edge_step == 2)
-        NAME(evaluate)(job, row, &ws->sides[1], ws->edges[edge][1]);
-}
+#include "_kernel_map.h"
 
 /* Tell the column of a block at which a lane's pixel stands, for a place. */
 #define COLUMN_OF(place) ((place) % LANES * PART + (place) / LANES)
@@ -305,7 +261,17 @@ INLINE int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4], c
     return reached;
 }
 
-#define ADD_BOXES(SIDE)                                                                                           static __attribute__((noinline)) int NAME(add_boxes_##SIDE)(const Job *job,                                                                                                const int32_t *const corners[2][4])               {                                                                                                                 return NAME(add_boxes)(job, corners, SIDE, 0);                                                            }                                                                                                             static __attribute__((noinline)) int NAME(add_boxes_planes_##SIDE)(const Job *job,                                                                                                const int32_t *const corners[2][4])        {                                                                                                                 return NAME(add_boxes)(job, corners, SIDE, 1);                                                            }
+#define ADD_BOXES(SIDE)                                                                                       \
+    static __attribute__((noinline)) int NAME(add_boxes_##SIDE)(const Job *job,                                \
+                                                                const int32_t *const corners[2][4])           \
+    {                                                                                                         \
+        return NAME(add_boxes)(job, corners, SIDE, 0);                                                        \
+    }                                                                                                         \
+    static __attribute__((noinline)) int NAME(add_boxes_planes_##SIDE)(const Job *job,                         \
+                                                                       const int32_t *const corners[2][4])    \
+    {                                                                                                         \
+        return NAME(add_boxes)(job, corners, SIDE, 1);                                                        \
+    }
 ADD_BOXES(2)
 ADD_BOXES(3)
 #undef ADD_BOXES
@@ -320,37 +286,43 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
     return planes ? NAME(add_boxes_planes_3)(job, corners) : NAME(add_boxes_3)(job, corners);
 }
 
-/* Find the output pixels, in the window, of the block's centres. */
-INLINE void NAME(find_centres)(const Job *job)
+/* Add all pixels of a block one by one. */
+INLINE void NAME(add_all_slowly)(const Job *job)
+{
+    for (int k = 0; k < PART; k++)
+        NAME(add_slowly)(job, k);
+}
+
+/* Find the output pixels, in the window, of the centres of a block of a chip row. */
+INLINE void NAME(find_centres)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
-    const ptrdiff_t origin[2] = {job->window->first_column, job->window->first_row};
-    for (int axis = 0; axis < 2; axis++) {
-        const int32_t *restrict centre = ws->centres[axis];
-        int32_t *restrict pixel = ws->centre_pixel[axis];
-        for (int k = 0; k < PART; k++) {
-            for (int l = 0; l < LANES; l++)
-                pixel[k * LANES + l] = (centre[k * LANES + l] >> job->bits) + ws->origin[axis][l]
-                                       - (int32_t)origin[axis];
+    const int32_t origin[2] = {(int32_t)job->window->first_column, (int32_t)job->window->first_row};
+    if (ws->expansion.within) {
+        NAME(evaluate_centres)(job, row);
+        for (int axis = 0; axis < 2; axis++) {
+            for (int k = 0; k < PART; k++) {
+                for (int l = 0; l < LANES; l++)
+                    ws->centre_pixel[axis][k * LANES + l] =
+                        (ws->centres[axis][k * LANES + l] >> job->bits) + ws->origin[axis][l] - origin[axis];
+            }
         }
+        return;
     }
     for (int p = 0; p < BLOCK; p++) {
-        if (abs(ws->centres[0][p]) < (int32_t)LIMIT && abs(ws->centres[1][p]) < (int32_t)LIMIT)
-            continue;
         const ptrdiff_t column = MIN(ws->first_column + COLUMN_OF(p), job->chip->columns - 1);
         double position[2];
-        exact_position(job->map, (double)column, (double)ws->row, position);
+        exact_position(job->map, (double)column, (double)row, position);
         for (int axis = 0; axis < 2; axis++)
             ws->centre_pixel[axis][p] = (int32_t)(floor(position[axis] + 0.5) - (double)origin[axis]);
     }
 }
 
-/* Count the weighted pixels of a block whose centres lie in the window. */
+/* Count the weighted pixels of a block whose centres, which have been found, lie in the window. */
 INLINE ptrdiff_t NAME(count_inside)(const Job *job)
 {
     const Workspace *ws = job->workspace;
     const int32_t columns = (int32_t)job->window->columns, rows = (int32_t)job->window->rows;
-    NAME(find_centres)(job);
     int32_t n = 0;
     for (int k = 0; k < PART; k++) {
         for (int l = 0; l < LANES; l++) {
@@ -361,24 +333,20 @@ INLINE ptrdiff_t NAME(count_inside)(const Job *job)
     return n;
 }
 
-/* Evaluate the map at the block's pixel centres. */
-INLINE void NAME(evaluate_centres)(const Job *job, ptrdiff_t row)
-{
-    Workspace *ws = job->workspace;
-    NAME(evaluate)(job, &job->middle_row_maps[row], &ws->middle, ws->centres);
-}
-
 /* Add a block of a chip row, with some weighted pixels, with the square kernel; `*edge` is the chip row whose
  * lower edge is at hand.  Gives the number of the weighted pixels whose centres lie in the window. */
 INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted, ptrdiff_t *edge)
 {
     Workspace *ws = job->workspace;
-    const RowMap *maps = job->row_maps + row * job->edge_step;
-    const int shared = job->edge_step == 1;
-    const int lower = shared ? (int)(row & 1) : 0, upper = 1 - lower;
+    const int shared = job->shared_edges, lower = shared ? (int)(row & 1) : 0, upper = 1 - lower;
+    if (!ws->expansion.within) {
+        NAME(add_all_slowly)(job);
+        NAME(find_centres)(job, row);
+        return NAME(count_inside)(job);
+    }
     if (!shared || *edge != row)
-        NAME(evaluate_edge)(job, &maps[0], lower);
-    NAME(evaluate_edge)(job, &maps[1], upper);
+        NAME(evaluate_edge)(job, row, 0, ws->edges[lower]);
+    NAME(evaluate_edge)(job, row, 1, ws->edges[upper]);
     *edge = row + 1;
     const int32_t *corners[2][4];
     for (int axis = 0; axis < 2; axis++) {
@@ -387,18 +355,26 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_we
         corners[axis][2] = shared ? ws->edges[upper][0][axis] + LANES : ws->edges[upper][1][axis];
         corners[axis][3] = ws->edges[upper][0][axis];
     }
-    const int reached = NAME(add_quadrilaterals)(job, corners);
-    if (ws->inside || !reached)
-        return reached ? n_weighted : 0;
-    NAME(evaluate_centres)(job, row);
+    if (!NAME(add_quadrilaterals)(job, corners))
+        return 0;
+    if (ws->inside)
+        return n_weighted;
+    NAME(find_centres)(job, row);
     return NAME(count_inside)(job);
 }
 
-/* Add a block of a chip row with the turbo kernel: upright squares about the pixel centres. */
+/* Add a block of a chip row, with some weighted pixels, with the turbo kernel: upright squares about the pixel
+ * centres.  Gives the number of the weighted pixels whose centres lie in the window. */
 INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted)
 {
     Workspace *ws = job->workspace;
-    const int32_t half = (int32_t)MIN(job->drop->half_width * ldexp(1.0, job->bits) + 0.5, LIMIT - 1.0);
+    const double half_width = job->drop->half_width * ldexp(1.0, job->bits) + 0.5;
+    const int32_t half = (int32_t)MIN(half_width, LIMIT);
+    if (!ws->expansion.within || half_width >= LIMIT) {
+        NAME(add_all_slowly)(job);
+        NAME(find_centres)(job, row);
+        return NAME(count_inside)(job);
+    }
     NAME(evaluate_centres)(job, row);
     for (int axis = 0; axis < 2; axis++) {
         for (int k = 0; k < PLACES; k++) {
@@ -409,9 +385,11 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_wei
     const int32_t *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
     const int32_t *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
     const int32_t *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
-    const int reached = NAME(add_quadrilaterals)(job, corners);
-    if (ws->inside || !reached)
-        return reached ? n_weighted : 0;
+    if (!NAME(add_quadrilaterals)(job, corners))
+        return 0;
+    if (ws->inside)
+        return n_weighted;
+    NAME(find_centres)(job, row);
     return NAME(count_inside)(job);
 }
 
@@ -419,8 +397,7 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_wei
 INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
-    NAME(evaluate_centres)(job, row);
-    NAME(find_centres)(job);
+    NAME(find_centres)(job, row);
     for (int p = 0; p < BLOCK; p++) {
         const int of_block = COLUMN_OF(p);
         if (ws->weight[of_block] != 0.0f)
@@ -482,25 +459,19 @@ INLINE ptrdiff_t NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
     return n_weighted;
 }
 
-/* Begin a patch: give the lanes origins in the middles of their parts. */
+/* Begin a patch: give the lanes origins in the middles of their parts, and expand the map there. */
 INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t first_row, Place place)
 {
     Workspace *ws = job->workspace;
     const Window *window = job->window;
-    const ptrdiff_t row = MIN(first_row + PATCH_ROWS / 2, job->chip->rows - 1);
-    const double units = ldexp(1.0, job->bits);
+    ws->middle_row = MIN(first_row + PATCH_ROWS / 2, job->chip->rows - 1);
     for (int l = 0; l < LANES; l++) {
-        const ptrdiff_t column = MIN(ws->first_column + l * PART + PART / 2, job->chip->columns - 1);
         double middle[2];
-        map_position(job->map, (double)column, (double)row, middle);
-        for (int axis = 0; axis < 2; axis++) {
-            const int32_t origin = (int32_t)floor(middle[axis]);
-            ws->origin[axis][l] = origin;
-            /* Half a pixel from its centre to its border, and half a unit to round. */
-            for (int k = 0; k <= PART; k++)
-                ws->shift[axis][k * LANES + l] = (0.5 - (double)origin) * units + 0.5;
-        }
+        map_position(job->map, (double)ws->middle_column[l], (double)ws->middle_row, middle);
+        for (int axis = 0; axis < 2; axis++)
+            ws->origin[axis][l] = (int32_t)floor(middle[axis]);
     }
+    NAME(expand_patch)(job);
     ws->inside = place == PLACE_INSIDE;
     if (!ws->inside)
         return;
@@ -509,8 +480,9 @@ INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t first_row, Place place)
                          + ws->origin[0][l] - ws->origin[0][0];
     ws->anchor = (ws->origin[1][0] - window->first_row) * window->columns + ws->origin[0][0] - window->first_column;
     double here[2], ahead[2];
-    map_position(job->map, (double)ws->first_column, (double)row, here);
-    map_position(job->map, (double)ws->first_column, (double)(row + OUTPUT_ROWS_AHEAD), ahead);
+    map_position(job->map, (double)ws->first_column, (double)ws->middle_row, here);
+    map_position(job->map, (double)ws->first_column, (double)(ws->middle_row + OUTPUT_ROWS_AHEAD), ahead);
+    /* To the middle of a box. */
     ws->ahead = (ptrdiff_t)rint(ahead[1] - here[1] + 1.0) * window->columns + (ptrdiff_t)rint(ahead[0] - here[0] + 1.0);
 }
 
@@ -542,11 +514,12 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
     ptrdiff_t n_used = 0;
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t first = block * BLOCK, n = MIN(chip->columns - first, BLOCK);
-        const int shared = job->edge_step == 1;
         ws->first_column = first;
-        start_side(job->map, &ws->sides[0], LANES, first, shared ? n : n - 1, -half);
-        start_side(job->map, &ws->sides[1], LANES, first, n - 1, half);
-        start_side(job->map, &ws->middle, LANES, first, n - 1, 0.0);
+        for (int l = 0; l < LANES; l++)
+            ws->middle_column[l] = MIN(first + l * PART + PART / 2, chip->columns - 1);
+        start_side(job->map, ws, &ws->sides[0], LANES, job->shared_edges ? n : n - 1, -half);
+        start_side(job->map, ws, &ws->sides[1], LANES, n - 1, half);
+        start_side(job->map, ws, &ws->middle, LANES, n - 1, 0.0);
         ptrdiff_t edge = -1;
         for (ptrdiff_t row = 0; row < chip->rows; row++) {
             if (row % PATCH_ROWS == 0) {
@@ -584,6 +557,7 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
     }
 }
 
+#undef ABSOLUTE_DOUBLES
 #undef COLUMN_OF
 #undef BLOCK
 #undef PLACES

@@ -1,0 +1,148 @@
+/* Evaluation of the pixel map for the drizzle kernel; included by _kernel_body.h for each instruction set.
+ *
+ * For each patch the map's polynomial is expanded about the middles of the lanes' parts.  Few terms count there,
+ * and all but the first do in single precision.
+ */
+
+/* Numbers of half as many lanes, in double precision and converted. */
+typedef double NAME(Doubles) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
+typedef int64_t NAME(Longs) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
+typedef float NAME(HalfVector) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
+typedef int32_t NAME(HalfFlags) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
+#define ABSOLUTE_DOUBLES(v) ((NAME(Doubles))((NAME(Longs))(v) & INT64_MAX))
+
+/* Expand a polynomial of x, given by coefficients, about the middles of half of the lanes' parts: terms of the
+ * distance in chip pixels. */
+INLINE void NAME(expand_columns)(const Job *job, const double *coefficients, int first_lane, int n_terms,
+                                 NAME(Doubles) terms[MOST_TERMS])
+{
+    const PixelMap *map = job->map;
+    NAME(Doubles) s;
+    for (int l = 0; l < LANES / 2; l++)
+        s[l] = ((double)job->workspace->middle_column[first_lane + l] - map->centre[0]) / map->half_size[0];
+    for (int i = 0; i < n_terms; i++)
+        terms[i] = s - s;
+    /* Horner's scheme, for the Taylor coefficients too. */
+    for (ptrdiff_t power = map->terms - 1; power >= 0; power--) {
+        for (int i = n_terms - 1; i > 0; i--)
+            terms[i] = terms[i] * s + terms[i - 1];
+        terms[0] = terms[0] * s + coefficients[power];
+    }
+    double scale = 1.0;
+    for (int i = 1; i < n_terms; i++) {
+        scale /= map->half_size[0];
+        terms[i] *= scale;
+    }
+}
+
+/* Expand the map about the middles of the lanes' parts of a patch, whose origins are known. */
+static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
+{
+    Workspace *ws = job->workspace;
+    Expansion *expansion = &ws->expansion;
+    const int n = job->local_terms;
+    const double units = ldexp(1.0, job->bits), largest_distance[2] = {0.5 * PART + 0.5, 0.5 * PATCH_ROWS + 0.5};
+    expansion->within = 1;
+    for (int axis = 0; axis < 2; axis++) {
+        double by_row[MOST_TERMS][LARGEST_DEGREE + 1];
+        expand_row(job->map, axis, (double)ws->middle_row, n, by_row);
+        for (int first = 0; first < LANES; first += LANES / 2) {
+            NAME(Doubles) reach = {job->largest_residual * units};
+            reach = reach - reach + reach[0];
+            double row_distance = 1.0;
+            for (int j = 0; j < n; j++) {
+                NAME(Doubles) terms[MOST_TERMS];
+                NAME(expand_columns)(job, by_row[j], first, n - j, terms);
+                if (j == 0) {
+                    /* Half a pixel from its centre to its border. */
+                    for (int l = 0; l < LANES / 2; l++)
+                        terms[0][l] += 0.5 - (double)ws->origin[axis][first + l];
+                }
+                double distance = row_distance;
+                for (int i = 0; i < n - j; i++) {
+                    terms[i] *= units;
+                    reach += ABSOLUTE_DOUBLES(terms[i]) * distance;
+                    distance *= largest_distance[0];
+                    if (i == 0)
+                        *(NAME(Doubles) *)&expansion->position[axis][j][first] = terms[0];
+                    else
+                        *(NAME(HalfVector) *)&expansion->slope[axis][i - 1][j][first] =
+                            __builtin_convertvector(terms[i], NAME(HalfVector));
+                }
+                row_distance *= largest_distance[1];
+            }
+            for (int l = 0; l < LANES / 2; l++)
+                expansion->within &= reach[l] < LIMIT;
+        }
+    }
+}
+
+/* Evaluate an expansion of some terms at all positions of a side, in small units from the lanes' origins. */
+INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowPlace *place, const Side *side,
+                                 const int n, int32_t out[2][POSITIONS])
+{
+    const Expansion *expansion = &job->workspace->expansion;
+    for (int axis = 0; axis < 2; axis++) {
+        ALIGNED int32_t middle[LANES];
+        UNROLL
+        for (int first = 0; first < LANES; first += LANES / 2) {
+            NAME(Doubles) position = *(const NAME(Doubles) *)&expansion->position[axis][n - 1][first];
+            UNROLL
+            for (int j = n - 2; j >= 0; j--)
+                position = position * row_distance + *(const NAME(Doubles) *)&expansion->position[axis][j][first];
+            *(NAME(HalfFlags) *)&middle[first] = __builtin_convertvector(position, NAME(HalfFlags));
+        }
+        NAME(Vector) slopes[MOST_TERMS - 1];
+        UNROLL
+        for (int i = 0; i < n - 1; i++) {
+            slopes[i] = *(const NAME(Vector) *)expansion->slope[axis][i][n - 2 - i];
+            UNROLL
+            for (int j = n - 3 - i; j >= 0; j--)
+                slopes[i] = slopes[i] * (float)row_distance + *(const NAME(Vector) *)expansion->slope[axis][i][j];
+        }
+        for (int k = 0; k < PLACES; k += LANES) {
+            const NAME(Vector) distance = *(const NAME(Vector) *)&side->distance[k];
+            NAME(Vector) sum = slopes[n - 2] * distance;
+            UNROLL
+            for (int i = n - 3; i >= 0; i--)
+                sum = (sum + slopes[i]) * distance;
+            if (place != NULL)
+                sum += *(const NAME(Vector) *)&side->residual[axis][k]
+                       + place->fraction * *(const NAME(Vector) *)&side->residual_step[axis][k];
+            *(NAME(Flags) *)&out[axis][k] =
+                *(const NAME(Flags) *)middle + __builtin_convertvector(sum, NAME(Flags));
+        }
+    }
+}
+
+/* Evaluate the map at all positions of a side of a row y of positions, in small units from the lanes' origins. */
+INLINE void NAME(evaluate)(const Job *job, double y, const RowPlace *place, Side *side, int32_t out[2][POSITIONS])
+{
+    const double row_distance = y - (double)job->workspace->middle_row;
+    if (place != NULL && side->knot_row != place->knot_row)
+        interpolate_side(job->map, side, place->knot_row, ldexp(1.0, job->bits));
+    if (job->local_terms == FEWEST_LOCAL_TERMS)
+        NAME(evaluate_terms)(job, row_distance, place, side, FEWEST_LOCAL_TERMS, out);
+    else
+        NAME(evaluate_terms)(job, row_distance, place, side, job->local_terms, out);
+}
+
+/* Evaluate the lower (0) or upper (1) edge of a chip row's drops, at their left and right sides. */
+INLINE void NAME(evaluate_edge)(const Job *job, ptrdiff_t row, int upper, int32_t out[2][2][POSITIONS])
+{
+    const double half = job->drop->half_width, y = (double)row + (upper ? half : -half);
+    const RowPlace *place = job->edge_places == NULL ? NULL : &job->edge_places[2 * row + upper];
+    NAME(evaluate)(job, y, place, &job->workspace->sides[0], out[0]);
+    if (!job->shared_edges)
+        NAME(evaluate)(job, y, place, &job->workspace->sides[1], out[1]);
+}
+
+/* Evaluate the centres of a chip row. */
+INLINE void NAME(evaluate_centres)(const Job *job, ptrdiff_t row)
+{
+    Workspace *ws = job->workspace;
+    const RowPlace *place = job->centre_places == NULL ? NULL : &job->centre_places[row];
+    NAME(evaluate)(job, (double)row, place, &ws->middle, ws->centres);
+}
+
+#undef ABSOLUTE_DOUBLES
