@@ -48,7 +48,7 @@ typedef int64_t Pairs __attribute__((vector_size(32)));
 
 /* How many chip rows ahead memory is asked for. */
 #define INPUT_ROWS_AHEAD 6
-#define OUTPUT_ROWS_AHEAD 6
+#define OUTPUT_ROWS_AHEAD 8
 
 /* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
  * pairs are joined in turn from both; then whole quarters are. */

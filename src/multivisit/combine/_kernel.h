@@ -128,6 +128,15 @@ typedef struct {
     int within; /* whether all positions of the patch are less than LIMIT */
 } Expansion;
 
+/* The slopes of a vector of drops' edges, by lane; steps are those along x in which an edge rises or falls as
+ * much. */
+typedef struct {
+    ALIGNED float width[MOST_LANES]; /* along x, small units */
+    ALIGNED float steepness[MOST_LANES], run_per_climb[MOST_LANES]; /* rise for width and its inverse, positive */
+    ALIGNED float upwards[MOST_LANES]; /* 1, or -1 for edges that fall from left to right */
+    ALIGNED int32_t leftwards[MOST_LANES]; /* sign bit of edges that lead from right to left */
+} Slopes;
+
 /* Everything that a thread needs for one block of pixels.
  *
  * A block is divided into as many parts of PART neighbouring columns as vectors have lanes, and the lanes work
@@ -149,6 +158,8 @@ typedef struct {
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
     ALIGNED int32_t centres[2][POSITIONS];
     ALIGNED int32_t centre_pixel[2][LARGEST_BLOCK]; /* [axis]: output pixel of the centres, in the window */
+    Slopes along[2][PART]; /* of the drops' lower and upper edges, [edge row][pixel of a part] */
+    Slopes across[2][PART + 1]; /* of their left and right edges, [side][pixel of a part], from below */
     /* Of one vector of pixels, by lane. */
     ALIGNED int32_t box[2][MOST_LANES]; /* [axis]: first output pixel of the box, from the lane's origin */
     ALIGNED int32_t at[MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */

@@ -240,12 +240,13 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
 
 /* Add a block whose drops have the given corners, most of which need boxes of a given side; tells whether any
  * reach the window. */
-INLINE int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4], const int side, const int planes)
+INLINE int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4],
+                           const int side, const int planes)
 {
     Workspace *ws = job->workspace;
     int reached = 0;
     for (int k = 0; k < PART; k++) {
-        NAME(Drops) drops;
+        NAME(Drops) drops = {.slopes = {&slopes[0][k], &slopes[1][k], &slopes[2][k], &slopes[3][k]}};
         const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, k * LANES, &drops);
         if (!ws->inside && !NAME(reaches_window)(job, LARGEST_BOX) && !ANY(widest >= LARGEST_BOX))
             continue;
@@ -262,28 +263,42 @@ INLINE int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4], c
 }
 
 #define ADD_BOXES(SIDE)                                                                                       \
-    static __attribute__((noinline)) int NAME(add_boxes_##SIDE)(const Job *job,                                \
-                                                                const int32_t *const corners[2][4])           \
+    static __attribute__((noinline)) int NAME(add_boxes_##SIDE)(                                               \
+        const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        return NAME(add_boxes)(job, corners, SIDE, 0);                                                        \
+        return NAME(add_boxes)(job, corners, slopes, SIDE, 0);                                                \
     }                                                                                                         \
-    static __attribute__((noinline)) int NAME(add_boxes_planes_##SIDE)(const Job *job,                         \
-                                                                       const int32_t *const corners[2][4])    \
+    static __attribute__((noinline)) int NAME(add_boxes_planes_##SIDE)(                                        \
+        const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        return NAME(add_boxes)(job, corners, SIDE, 1);                                                        \
+        return NAME(add_boxes)(job, corners, slopes, SIDE, 1);                                                \
     }
 ADD_BOXES(2)
 ADD_BOXES(3)
 #undef ADD_BOXES
 
-/* Add a block whose drops have the given corners, and tell whether any reach the window. */
-INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners[2][4])
+/* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
+ * chip, and tell whether any reach the window.  The slopes of the edges in row `lower` may be known; drops may
+ * share their edges with their neighbours. */
+INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners[2][4], int lower, int lower_known,
+                                    const int shared)
 {
+    Workspace *ws = job->workspace;
     const Window *window = job->window;
+    const int32_t *const corner[4][2] = {{corners[0][0], corners[1][0]}, {corners[0][1], corners[1][1]},
+                                         {corners[0][2], corners[1][2]}, {corners[0][3], corners[1][3]}};
+    if (!lower_known)
+        NAME(find_slopes)(corner[0], corner[1], PART, ws->along[lower]);
+    NAME(find_slopes)(corner[3], corner[2], PART, ws->along[1 - lower]);
+    NAME(find_slopes)(corner[0], corner[3], shared ? PART + 1 : PART, ws->across[0]);
+    if (!shared)
+        NAME(find_slopes)(corner[1], corner[2], PART, ws->across[1]);
+    const Slopes *const slopes[4] = {ws->along[lower], shared ? ws->across[0] + 1 : ws->across[1],
+                                     ws->along[1 - lower], ws->across[0]};
     const int planes = window->context != NULL || window->variance != NULL || window->quality != NULL;
     if (job->side == 2)
-        return planes ? NAME(add_boxes_planes_2)(job, corners) : NAME(add_boxes_2)(job, corners);
-    return planes ? NAME(add_boxes_planes_3)(job, corners) : NAME(add_boxes_3)(job, corners);
+        return planes ? NAME(add_boxes_planes_2)(job, corners, slopes) : NAME(add_boxes_2)(job, corners, slopes);
+    return planes ? NAME(add_boxes_planes_3)(job, corners, slopes) : NAME(add_boxes_3)(job, corners, slopes);
 }
 
 /* Add all pixels of a block one by one. */
@@ -344,7 +359,8 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_we
         NAME(find_centres)(job, row);
         return NAME(count_inside)(job);
     }
-    if (!shared || *edge != row)
+    const int lower_known = shared && *edge == row;
+    if (!lower_known)
         NAME(evaluate_edge)(job, row, 0, ws->edges[lower]);
     NAME(evaluate_edge)(job, row, 1, ws->edges[upper]);
     *edge = row + 1;
@@ -355,7 +371,7 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_we
         corners[axis][2] = shared ? ws->edges[upper][0][axis] + LANES : ws->edges[upper][1][axis];
         corners[axis][3] = ws->edges[upper][0][axis];
     }
-    if (!NAME(add_quadrilaterals)(job, corners))
+    if (!NAME(add_quadrilaterals)(job, corners, lower, lower_known, shared))
         return 0;
     if (ws->inside)
         return n_weighted;
@@ -385,7 +401,7 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_wei
     const int32_t *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
     const int32_t *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
     const int32_t *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
-    if (!NAME(add_quadrilaterals)(job, corners))
+    if (!NAME(add_quadrilaterals)(job, corners, 0, 0, 0))
         return 0;
     if (ws->inside)
         return n_weighted;

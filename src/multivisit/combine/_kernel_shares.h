@@ -27,40 +27,37 @@ INLINE int NAME(any)(NAME(Flags) v)
 }
 
 /* A vector of drops: corners 1 to 3 and the first borders between output pixels in the box, all relative to
- * corner 0, in small units. */
+ * corner 0, in small units, and the slopes of the lower, right, upper and left edges, from left to right or from
+ * below on the chip. */
 typedef struct {
     NAME(Vector) x[3], y[3];
     NAME(Vector) border_x, border_y;
+    const Slopes *slopes[4];
 } NAME(Drops);
 
-/* A vector of edges of drops, from left to right. */
-typedef struct {
-    NAME(Vector) x, y, width; /* of the left end, and how far the right end is */
-    NAME(Vector) run_per_climb, slope, half, half_steepness;
-    NAME(Flags) downwards; /* sign */
-} NAME(Edge);
-
-/* Describe the edge between two corners; `half` is negative for one that leads leftwards. */
-INLINE NAME(Edge) NAME(find_edge)(NAME(Vector) from_x, NAME(Vector) from_y, NAME(Vector) to_x, NAME(Vector) to_y)
+/* Find the slopes of the edges from some corners of drops to others, at n places. */
+INLINE void NAME(find_slopes)(const int32_t *const from[2], const int32_t *const to[2], int n, Slopes *slopes)
 {
-    NAME(Edge) edge;
-    const NAME(Vector) along = to_x - from_x;
-    const NAME(Flags) leftwards = SIGN_OF(along);
-    const NAME(Vector) rise = WITH_SIGN(to_y - from_y, leftwards);
-    edge.width = ABSOLUTE(along);
-    edge.x = MINIMUM(from_x, to_x);
-    edge.y = IF_NEGATIVE(along, to_y, from_y);
-    /* One division for the slope and its inverse; the limits only guard it. */
-    const NAME(Vector) run = MAXIMUM(edge.width, ALL(SMALLEST_STEP));
-    const NAME(Vector) climb = MAXIMUM(ABSOLUTE(rise), ALL(SMALLEST_STEP));
-    const NAME(Vector) inverse = RECIPROCAL(run * climb);
-    const NAME(Vector) steepness = climb * climb * inverse;
-    edge.run_per_climb = run * run * inverse;
-    edge.downwards = SIGN_OF(rise);
-    edge.slope = WITH_SIGN(steepness, edge.downwards);
-    edge.half = WITH_SIGN(ALL(0.5f), leftwards);
-    edge.half_steepness = edge.half * steepness;
-    return edge;
+    for (int k = 0; k < n; k++) {
+        NAME(Vector) size[2];
+        UNROLL
+        for (int axis = 0; axis < 2; axis++) {
+            const NAME(Flags) begin = *(const NAME(Flags) *)(from[axis] + k * LANES);
+            const NAME(Flags) end = *(const NAME(Flags) *)(to[axis] + k * LANES);
+            size[axis] = __builtin_convertvector(DIFFERENCE(end, begin), NAME(Vector));
+        }
+        const NAME(Flags) leftwards = SIGN_OF(size[0]);
+        const NAME(Vector) width = ABSOLUTE(size[0]), rise = WITH_SIGN(size[1], leftwards);
+        /* One division for the slope and its inverse; the limits only guard it. */
+        const NAME(Vector) run = MAXIMUM(width, ALL(SMALLEST_STEP));
+        const NAME(Vector) climb = MAXIMUM(ABSOLUTE(rise), ALL(SMALLEST_STEP));
+        const NAME(Vector) inverse = RECIPROCAL(run * climb);
+        *(NAME(Vector) *)slopes[k].width = width;
+        *(NAME(Vector) *)slopes[k].steepness = climb * (climb * inverse);
+        *(NAME(Vector) *)slopes[k].run_per_climb = run * (run * inverse);
+        *(NAME(Vector) *)slopes[k].upwards = WITH_SIGN(ALL(1.0f), SIGN_OF(rise));
+        *(NAME(Flags) *)slopes[k].leftwards = leftwards;
+    }
 }
 
 /* Work out the shares of a vector of drops in boxes of side x side output pixels, share[row * side + column].
@@ -76,38 +73,51 @@ INLINE NAME(Edge) NAME(find_edge)(NAME(Vector) from_x, NAME(Vector) from_y, NAME
 INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const int side, NAME(Vector) *share)
 {
     const NAME(Vector) zero = ALL(0.0f), *x = drops->x, *y = drops->y;
-    const NAME(Edge) edges[4] = {
-        NAME(find_edge)(zero, zero, x[0], y[0]),
-        NAME(find_edge)(x[0], y[0], x[1], y[1]),
-        NAME(find_edge)(x[1], y[1], x[2], y[2]),
-        NAME(find_edge)(x[2], y[2], zero, zero),
-    };
+    /* The integral of y dx: negative for a drop that is not mirrored; a drop without area has no shares. */
+    const NAME(Vector) total = (x[2] - x[0]) * y[1] - x[1] * (y[2] - y[0]);
+    const NAME(Vector) size = MAXIMUM(ABSOLUTE(total), ALL(SMALLEST_AREA));
+    const NAME(Vector) inverse = KEPT_ABOVE(WITH_SIGN(RECIPROCAL(size), SIGN_OF(total)), ABSOLUTE(total),
+                                            ALL(SMALLEST_AREA));
+    /* The ends of the edges: lower, right, upper and left, the last two against their slopes' directions. */
+    const NAME(Vector) from_x[4] = {zero, x[0], x[2], zero}, from_y[4] = {zero, y[0], y[2], zero};
+    const NAME(Vector) to_x[4] = {x[0], x[1], x[1], x[2]}, to_y[4] = {y[0], y[1], y[1], y[2]};
+    NAME(Vector) left_x[4], left_y[4], width[4], slope[4], upwards[4], half[4], half_steepness[4];
     NAME(Vector) start[4][LARGEST_BOX - 1], start_above[4][LARGEST_BOX - 1], half_above[4][LARGEST_BOX - 1];
     UNROLL
-    for (int b = 0; b < side - 1; b++) {
-        const NAME(Vector) border = drops->border_y + (float)b * unit;
+    for (int e = 0; e < 4; e++) {
+        const Slopes *slopes = drops->slopes[e];
+        const NAME(Flags) leftwards = *(const NAME(Flags) *)slopes->leftwards;
+        const NAME(Vector) steepness = *(const NAME(Vector) *)slopes->steepness;
+        const NAME(Vector) run_per_climb = *(const NAME(Vector) *)slopes->run_per_climb;
+        left_x[e] = MINIMUM(from_x[e], to_x[e]);
+        left_y[e] = IF_NEGATIVE(leftwards, to_y[e], from_y[e]);
+        width[e] = *(const NAME(Vector) *)slopes->width;
+        upwards[e] = *(const NAME(Vector) *)slopes->upwards;
+        slope[e] = steepness * upwards[e];
+        half[e] = WITH_SIGN(inverse, leftwards ^ (e < 2 ? 0 : INT32_MIN));
+        half_steepness[e] = half[e] * steepness;
         UNROLL
-        for (int e = 0; e < 4; e++) {
-            start[e][b] = (edges[e].y - border) * edges[e].run_per_climb;
+        for (int b = 0; b < side - 1; b++) {
+            const NAME(Vector) border = drops->border_y + (float)b * unit;
+            start[e][b] = (left_y[e] - border) * run_per_climb;
             start_above[e][b] = MAXIMUM(start[e][b], zero);
-            half_above[e][b] = edges[e].half_steepness * start_above[e][b];
+            half_above[e][b] = half_steepness[e] * start_above[e][b];
         }
     }
     NAME(Vector) above[LARGEST_BOX - 1][LARGEST_BOX], strip[LARGEST_BOX];
     UNROLL
     for (int a = 0; a < side; a++) {
         /* The edges' parts left of border a are `reach` wide. */
-        NAME(Vector) reach[4], step[4];
+        NAME(Vector) reach[4];
         const NAME(Vector) border = drops->border_x + (float)a * unit;
         strip[a] = zero;
         UNROLL
         for (int e = 0; e < 4; e++) {
-            reach[e] = edges[e].width;
+            reach[e] = width[e];
             if (a < side - 1) {
-                reach[e] = MINIMUM(MAXIMUM(border - edges[e].x, zero), edges[e].width);
-                strip[a] += edges[e].half * reach[e] * (2.0f * edges[e].y + edges[e].slope * reach[e]);
+                reach[e] = MINIMUM(MAXIMUM(border - left_x[e], zero), width[e]);
+                strip[a] += half[e] * reach[e] * (2.0f * left_y[e] + slope[e] * reach[e]);
             }
-            step[e] = WITH_SIGN(reach[e], edges[e].downwards);
         }
         UNROLL
         for (int b = 0; b < side - 1; b++) {
@@ -115,18 +125,13 @@ INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const 
             UNROLL
             for (int e = 0; e < 4; e++) {
                 /* A triangle or a trapezium. */
-                const NAME(Vector) end_above = MAXIMUM(start[e][b] + step[e], zero);
+                const NAME(Vector) end_above = MAXIMUM(start[e][b] + upwards[e] * reach[e], zero);
                 const NAME(Vector) base = MINIMUM(reach[e], MAXIMUM(start_above[e][b], end_above));
-                above[b][a] += (half_above[e][b] + edges[e].half_steepness * end_above) * base;
+                above[b][a] += (half_above[e][b] + half_steepness[e] * end_above) * base;
             }
         }
     }
-    /* The integral of y dx: negative for a drop that is not mirrored; a drop without area has no shares. */
-    const NAME(Vector) total = 0.5f * ((x[2] - x[0]) * y[1] - x[1] * (y[2] - y[0]));
-    const NAME(Vector) size = MAXIMUM(ABSOLUTE(total), ALL(SMALLEST_AREA));
-    const NAME(Vector) inverse = KEPT_ABOVE(WITH_SIGN(RECIPROCAL(size), SIGN_OF(total)), ABSOLUTE(total),
-                                            ALL(SMALLEST_AREA));
-    strip[side - 1] = total;
+    strip[side - 1] = KEPT_ABOVE(ALL(1.0f), ABSOLUTE(total), ALL(SMALLEST_AREA));
     UNROLL
     for (int b = 0; b < side; b++) {
         NAME(Vector) before = zero;
@@ -134,7 +139,7 @@ INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const 
         for (int a = 0; a < side; a++) {
             const NAME(Vector) higher = b < side - 1 ? above[b][a] : zero;
             const NAME(Vector) here = (b > 0 ? above[b - 1][a] : strip[a]) - higher;
-            const NAME(Vector) part = (here - before) * inverse;
+            const NAME(Vector) part = here - before;
             share[b * side + a] = KEPT_ABOVE(part, part, ALL(SMALLEST_SHARE));
             before = here;
         }
