@@ -123,8 +123,9 @@ void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int
 {
     side->lanes = lanes;
     side->knot_row = -1;
-    for (ptrdiff_t k = 0; k < (PART + 1) * lanes; k++) {
-        const ptrdiff_t column = workspace->first_column + MIN(k % lanes * PART + k / lanes, last_position);
+    for (ptrdiff_t k = 0; k < BLOCK + lanes; k++) {
+        const ptrdiff_t of_block = k % lanes * (BLOCK / lanes) + k / lanes;
+        const ptrdiff_t column = workspace->first_column + MIN(of_block, last_position);
         side->distance[k] = (float)((double)(column - workspace->middle_column[k % lanes]) + offset);
         if (map->n_x_knots > 0)
             side->knot[k] = find_knot(map->x_knots, map->n_x_knots, (double)column + offset, &side->knot_fraction[k]);
@@ -134,7 +135,7 @@ void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int
 void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
 {
     const ptrdiff_t n = map->n_x_knots;
-    for (ptrdiff_t k = 0; k < (PART + 1) * side->lanes; k++) {
+    for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
         const double fraction = side->knot_fraction[k];
         for (int axis = 0; axis < 2; axis++) {
             const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + side->knot[k];
@@ -258,14 +259,14 @@ static double bend_bound(const PixelMap *map, const double largest[2], double ro
 }
 
 /* Bound the map on a chip. */
-static Bounds map_bounds(const PixelMap *map, const Chip *chip, double block)
+static Bounds map_bounds(const PixelMap *map, const Chip *chip)
 {
     Bounds bounds = {.residual = 0.0};
     double largest[2];
     largest_arguments(map, chip, largest);
     for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
         bounds.residual = MAX(bounds.residual, fabs(map->residual[i]));
-    bounds.patch_bend = bend_bound(map, largest, PATCH_ROWS, block) + bounds.residual;
+    bounds.patch_bend = bend_bound(map, largest, PATCH_ROWS, BLOCK) + bounds.residual;
     bounds.part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds.residual;
     bounds.value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
     bounds.value += bounds.residual;
@@ -487,15 +488,15 @@ static Place place_patch(const Window *window, const double corners[4][2], doubl
 }
 
 /* Tell where the patches of the chip lie; gives the number of those that can reach the window. */
-static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Window *window, ptrdiff_t block,
-                               double margin, unsigned char *patches)
+static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Window *window, double margin,
+                               unsigned char *patches)
 {
-    const ptrdiff_t n_x = (chip->columns + block - 1) / block, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
+    const ptrdiff_t n_x = (chip->columns + BLOCK - 1) / BLOCK, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
     ptrdiff_t n_reaching = 0;
     for (ptrdiff_t j = 0; j < n_y; j++) {
         for (ptrdiff_t i = 0; i < n_x; i++) {
             double corners[4][2];
-            part_corners(map, chip, j * PATCH_ROWS, i * block, PATCH_ROWS, block, corners);
+            part_corners(map, chip, j * PATCH_ROWS, i * BLOCK, PATCH_ROWS, BLOCK, corners);
             const Place place = place_patch(window, corners, margin);
             patches[j * n_x + i] = (unsigned char)place;
             n_reaching += place != PLACE_OUTSIDE;
@@ -602,7 +603,7 @@ static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop
             const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
                                                              : 2.0 * drop->half_width * (along_x + along_y);
             *drop_extent = MAX(*drop_extent, size);
-            *part_extent = MAX(*part_extent, along_x * (PART + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
+            *part_extent = MAX(*part_extent, along_x * (LONGEST_PART + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
         }
     }
 }
@@ -618,7 +619,7 @@ static int count_local_terms(const PixelMap *map, const Chip *chip)
     for (; n > FEWEST_LOCAL_TERMS; n--) {
         double size = 0.0;
         for (int i = 0; i < n; i++) {
-            const double distances = pow(0.5 * PART + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
+            const double distances = pow(0.5 * LONGEST_PART + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
             size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
                                     polynomial_bound(map, 1, i, n - 1 - i, largest));
         }
@@ -652,7 +653,7 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
         return -1;
     memset(job.workspace, 0, sizeof(Workspace));
     choose_sizes(&job);
-    const ptrdiff_t block = PART * build->lanes, n_blocks = (chip->columns + block - 1) / block;
+    const ptrdiff_t n_blocks = (chip->columns + BLOCK - 1) / BLOCK;
     const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
     const double margin = 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
     unsigned char *patches = malloc((size_t)n_patches);
@@ -660,7 +661,7 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     ptrdiff_t n_used = -1;
     if (patches == NULL)
         goto done;
-    if (place_patches(map, chip, window, block, bounds->patch_bend + margin, patches) == 0) {
+    if (place_patches(map, chip, window, bounds->patch_bend + margin, patches) == 0) {
         n_used = 0;
         goto done;
     }
@@ -914,7 +915,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
         goto done;
     }
-    bounds = map_bounds(&map, &chip, (double)(PART * build->lanes));
+    bounds = map_bounds(&map, &chip);
     if (!all_finite(&bounds.value, 1) || bounds.value + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {

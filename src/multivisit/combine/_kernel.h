@@ -6,20 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Neighbouring pixels of a chip row that a lane works on; see Workspace. */
-#define PART 16
+/* Pixels of one chip row that are worked on together, a block: few enough for all of a row's numbers, and the
+ * output pixels that it shares with the next row, to stay in the innermost cache. */
+#define BLOCK 128
 
 /* Chip rows of a block that are accepted or rejected together: a patch. */
 #define PATCH_ROWS 32
 
-/* Most lanes that a block is divided into; see Workspace. */
+/* Most and fewest lanes that a block is divided into, and most pixels of one; see Workspace. */
 #define MOST_LANES 16
-
-/* Most pixels of one chip row that are worked on together, a block. */
-#define LARGEST_BLOCK (PART * MOST_LANES)
+#define FEWEST_LANES 8
+#define LONGEST_PART (BLOCK / FEWEST_LANES)
 
 /* Positions along a block: those of its pixels and, once more for each lane, the one behind its last. */
-#define POSITIONS (LARGEST_BLOCK + MOST_LANES)
+#define POSITIONS (BLOCK + MOST_LANES)
 
 /* For arrays of vectors: those that lie across two lines of the caches are slow. */
 #define ALIGNED __attribute__((aligned(64)))
@@ -139,8 +139,8 @@ typedef struct {
 
 /* Everything that a thread needs for one block of pixels.
  *
- * A block is divided into as many parts of PART neighbouring columns as vectors have lanes, and the lanes work
- * on a part each.  Arrays of positions are indexed by place: place k * lanes + l is the k-th pixel of lane l's
+ * A block is divided into as many parts of neighbouring columns as vectors have lanes, and the lanes work on a
+ * part each.  Arrays of positions are indexed by place: place k * lanes + l is the k-th pixel of lane l's
  * part.  So the pixels of a vector are far from each other: they are added to the window one after the other
  * without waiting for each other's sums.
  */
@@ -157,9 +157,9 @@ typedef struct {
     ALIGNED int32_t lane_at[MOST_LANES]; /* output pixels from lane 0's origin to the others' */
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
     ALIGNED int32_t centres[2][POSITIONS];
-    ALIGNED int32_t centre_pixel[2][LARGEST_BLOCK]; /* [axis]: output pixel of the centres, in the window */
-    Slopes along[2][PART]; /* of the drops' lower and upper edges, [edge row][pixel of a part] */
-    Slopes across[2][PART + 1]; /* of their left and right edges, [side][pixel of a part], from below */
+    ALIGNED int32_t centre_pixel[2][BLOCK]; /* [axis]: output pixel of the centres, in the window */
+    Slopes along[2][LONGEST_PART]; /* of the drops' lower and upper edges, [edge row][pixel of a part] */
+    Slopes across[2][LONGEST_PART + 1]; /* of their left and right edges, [side][pixel of a part], from below */
     /* Of one vector of pixels, by lane. */
     ALIGNED int32_t box[2][MOST_LANES]; /* [axis]: first output pixel of the box, from the lane's origin */
     ALIGNED int32_t at[MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */
@@ -167,10 +167,10 @@ typedef struct {
     ALIGNED float twice[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
     ALIGNED float once[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
     /* What pixels add for each share, in the order of columns, all 0 for pixels of weight 0. */
-    ALIGNED float pair[LARGEST_BLOCK][2]; /* weight x value, weight */
-    ALIGNED float variance[LARGEST_BLOCK]; /* weight^2 x variance */
-    ALIGNED int32_t quality[LARGEST_BLOCK];
-    ALIGNED float weight[LARGEST_BLOCK], value[LARGEST_BLOCK];
+    ALIGNED float pair[BLOCK][2]; /* weight x value, weight */
+    ALIGNED float variance[BLOCK]; /* weight^2 x variance */
+    ALIGNED int32_t quality[BLOCK];
+    ALIGNED float weight[BLOCK], value[BLOCK];
 } Workspace;
 
 /* One call: all that stays the same while a chip is added to a window. */

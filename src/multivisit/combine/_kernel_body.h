@@ -10,8 +10,8 @@
  * in any window that holds it.
  */
 
-/* Pixels of a block, and positions of their sides. */
-#define BLOCK (PART * LANES)
+/* Neighbouring pixels of a chip row that a lane works on, and positions of the sides of a block's pixels. */
+#define PART (BLOCK / LANES)
 #define PLACES (BLOCK + LANES)
 
 #include "_kernel_shares.h"
@@ -153,9 +153,9 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int pl
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
-            __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[lane], 1);
+            __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[lane], 1, 2);
         for (int lane = 0; lane < LANES && planes && window->context != NULL; lane++)
-            __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[lane], 1);
+            __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[lane], 1, 2);
     }
     UNROLL
     for (int j = 0; j < 4; j++) {
@@ -575,7 +575,7 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
 
 #undef ABSOLUTE_DOUBLES
 #undef COLUMN_OF
-#undef BLOCK
+#undef PART
 #undef PLACES
 #undef WITH_SIGN
 #undef SIGN_OF
