@@ -149,7 +149,8 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int pl
     const Window *window = job->window;
     const ptrdiff_t anchor = ws->anchor, stride = 8 * window->columns;
     char *sums = (char *)window->sums + 8 * anchor;
-    if (k % 2 == 0) {
+    /* The finer the output pixels, the more of their rows and lines are met on the way. */
+    if (side > 2 || k % 2 == 0) {
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
