@@ -19,6 +19,9 @@
 
 #include "_kernel.h"
 
+/* Vectors are handed to functions of this file alone, all of them inlined. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define INLINE static inline __attribute__((always_inline))
@@ -318,8 +321,12 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 /* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
- * the reciprocals of numbers that are not 0 to single precision, numbers of `v` where `sign` is positive and of
- * `negative` elsewhere, and `v` where `other` is above `limit`, else 0. */
+ * v w + sum and sum - v w (also of four and eight numbers and of one), the reciprocals of numbers that are not 0
+ * to single precision, numbers of `v` where `sign` is positive and of `negative` elsewhere, and `v` where `other`
+ * is above `limit`, else 0.
+ *
+ * Products and sums are fused here and nowhere else, since compilers may not do it by themselves: so all paths
+ * through a build make the same bits. */
 #define NAME(function) function##_portable
 #define LANES 8
 #define CHOOSE(mask, yes, no) ((NAME(Flags))(((mask) & (NAME(Flags))(yes)) | (~(mask) & (NAME(Flags))(no))))
@@ -327,6 +334,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define LARGER(v, w) CHOOSE((v) < (w), w, v)
 #define MINIMUM(v, w) ((NAME(Vector))CHOOSE((v) < (w), v, w))
 #define MAXIMUM(v, w) ((NAME(Vector))CHOOSE((v) < (w), w, v))
+#define FUSED(v, w, sum) ((v) * (w) + (sum))
+#define FUSED_AWAY(v, w, sum) ((sum) - (v) * (w))
+#define FUSED_FOUR FUSED
+#define FUSED_EIGHT FUSED
+#define FUSED_ONE FUSED
 #define RECIPROCAL(v) (1.0f / (v))
 #define IF_NEGATIVE(sign, negative, v) ((NAME(Vector))CHOOSE((NAME(Flags))(sign) < 0, negative, v))
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
@@ -338,6 +350,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef LARGER
 #undef MINIMUM
 #undef MAXIMUM
+#undef FUSED
+#undef FUSED_AWAY
+#undef FUSED_FOUR
+#undef FUSED_EIGHT
+#undef FUSED_ONE
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
@@ -355,6 +372,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define LARGER(v, w) ((NAME(Flags))_mm256_max_epi32((__m256i)(v), (__m256i)(w)))
 #define MINIMUM(v, w) ((NAME(Vector))_mm256_min_ps((__m256)(v), (__m256)(w)))
 #define MAXIMUM(v, w) ((NAME(Vector))_mm256_max_ps((__m256)(v), (__m256)(w)))
+#define FUSED(v, w, sum) ((NAME(Vector))_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm256_fnmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
+#define FUSED_EIGHT(v, w, sum) ((Eight)_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
     ((NAME(Vector))_mm256_blendv_ps((__m256)(v), (__m256)(negative), (__m256)(sign)))
@@ -367,6 +389,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef LARGER
 #undef MINIMUM
 #undef MAXIMUM
+#undef FUSED
+#undef FUSED_AWAY
+#undef FUSED_FOUR
+#undef FUSED_EIGHT
+#undef FUSED_ONE
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
@@ -386,6 +413,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define LARGER(v, w) ((NAME(Flags))_mm512_max_epi32((__m512i)(v), (__m512i)(w)))
 #define MINIMUM(v, w) ((NAME(Vector))_mm512_min_ps((__m512)(v), (__m512)(w)))
 #define MAXIMUM(v, w) ((NAME(Vector))_mm512_max_ps((__m512)(v), (__m512)(w)))
+#define FUSED(v, w, sum) ((NAME(Vector))_mm512_fmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
+#define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm512_fnmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
+#define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
+#define FUSED_EIGHT(v, w, sum) ((Eight)_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
     ((NAME(Vector))_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)(sign)), (__m512)(v), (__m512)(negative)))
@@ -398,6 +430,11 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef LARGER
 #undef MINIMUM
 #undef MAXIMUM
+#undef FUSED
+#undef FUSED_AWAY
+#undef FUSED_FOUR
+#undef FUSED_EIGHT
+#undef FUSED_ONE
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE

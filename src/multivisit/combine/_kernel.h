@@ -162,10 +162,12 @@ typedef struct {
     Slopes across[2][LONGEST_PART + 1]; /* of their left and right edges, [side][pixel of a part], from below */
     /* Of one vector of pixels, by lane. */
     ALIGNED int32_t box[2][MOST_LANES]; /* [axis]: first output pixel of the box, from the lane's origin */
-    ALIGNED int32_t at[MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */
+    ALIGNED int32_t widest[MOST_LANES]; /* output pixels that the drops need along an axis, less one */
+    /* Of two vectors of pixels in turn. */
+    ALIGNED int32_t at[2][MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */
     /* Shares by slot, see spread_shares: [row of the box][four columns][slot]. */
-    ALIGNED float twice[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
-    ALIGNED float once[LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
+    ALIGNED float twice[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
+    ALIGNED float once[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
     /* What pixels add for each share, in the order of columns, all 0 for pixels of weight 0. */
     ALIGNED float pair[BLOCK][2]; /* weight x value, weight */
     ALIGNED float variance[BLOCK]; /* weight^2 x variance */

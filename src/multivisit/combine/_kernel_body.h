@@ -28,12 +28,13 @@ INLINE void NAME(add_one)(const Job *job, int column_of_block, ptrdiff_t row, pt
     if (row < 0 || row >= window->rows || column < 0 || column >= window->columns)
         return;
     const ptrdiff_t at = row * window->columns + column;
-    window->sums[2 * at] += share * ws->pair[column_of_block][0];
-    window->sums[2 * at + 1] += share * ws->pair[column_of_block][1];
+    float *sums = window->sums + 2 * at;
+    sums[0] = FUSED_ONE(share, ws->pair[column_of_block][0], sums[0]);
+    sums[1] = FUSED_ONE(share, ws->pair[column_of_block][1], sums[1]);
     if (window->context != NULL)
         window->context[at] |= window->context_bit;
     if (window->variance != NULL)
-        window->variance[at] += share * share * ws->variance[column_of_block];
+        window->variance[at] = FUSED_ONE(share * share, ws->variance[column_of_block], window->variance[at]);
     if (window->quality != NULL)
         window->quality[at] |= ws->quality[column_of_block];
 }
@@ -78,10 +79,14 @@ static __attribute__((noinline)) void NAME(add_slowly)(const Job *job, int k)
 
 /* Place a vector of drops, whose corners are given, in boxes; gives the most output pixels that one needs along
  * an axis, less one, as a vector. */
-INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_t *const corners[2][4], int place,
-                                     NAME(Drops) *drops)
+INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_t *const corners[2][4],
+                                     const Slopes *const slopes[4], int k, NAME(Drops) *drops)
 {
     NAME(Flags) widest = {0};
+    const int place = k * LANES;
+    UNROLL
+    for (int e = 0; e < 4; e++)
+        drops->slopes[e] = &slopes[e][k];
     UNROLL
     for (int axis = 0; axis < 2; axis++) {
         NAME(Vector) *relative = axis == 0 ? drops->x : drops->y;
@@ -104,7 +109,7 @@ INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_
 }
 
 /* Add the spread shares of the pixel in a slot to the sums that begin at `sums`, in rows `stride` bytes apart. */
-INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, int slot, int of_block, const int side)
+INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, int k, int slot, int of_block, const int side)
 {
     int64_t bits;
     memcpy(&bits, ws->pair[of_block], sizeof bits);
@@ -113,17 +118,19 @@ INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, in
     for (int b = 0; b < side; b++) {
         char *row = sums + b * stride;
         if (side == 2) {
-            *(Four *)row += *(const Four *)(ws->twice[b][0][0] + 4 * slot) * (Four)LOWER_HALF(pair);
+            const Four twice = *(const Four *)(ws->twice[k % 2][b][0][0] + 4 * slot);
+            *(Four *)row = FUSED_FOUR(twice, (Four)LOWER_HALF(pair), *(Four *)row);
             continue;
         }
         UNROLL
         for (int q = 0; 4 * q < side; q++)
-            *(Eight *)(row + 32 * q) += *(const Eight *)ws->twice[b][q][slot] * (Eight)pair;
+            *(Eight *)(row + 32 * q) =
+                FUSED_EIGHT(*(const Eight *)ws->twice[k % 2][b][q][slot], (Eight)pair, *(Eight *)(row + 32 * q));
     }
 }
 
 /* Add the spread shares of the pixel in a slot to the planes other than the sums, from output pixel `at` on. */
-INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace *ws, int slot, int of_block,
+INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace *ws, int k, int slot, int of_block,
                              const int side)
 {
     if (ws->pair[of_block][1] == 0.0f)
@@ -131,11 +138,12 @@ INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace
     for (int b = 0; b < side; b++) {
         for (int q = 0; 4 * q < side; q++) {
             const ptrdiff_t here = at + b * window->columns + 4 * q;
-            const Four share = *(const Four *)ws->once[b][q][slot];
+            const Four share = *(const Four *)ws->once[k % 2][b][q][slot];
             if (window->context != NULL)
                 *(FourFlags *)&window->context[here] |= (share > 0.0f) & window->context_bit;
             if (window->variance != NULL)
-                *(Four *)&window->variance[here] += share * share * ws->variance[of_block];
+                *(Four *)&window->variance[here] = FUSED_FOUR(
+                    share * share, (Four){0.0f} + ws->variance[of_block], *(Four *)&window->variance[here]);
             if (window->quality != NULL)
                 *(FourFlags *)&window->quality[here] |= (share > 0.0f) & ws->quality[of_block];
         }
@@ -154,19 +162,19 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int pl
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
-            __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[lane], 1, 2);
+            __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[k % 2][lane], 1, 2);
         for (int lane = 0; lane < LANES && planes && window->context != NULL; lane++)
-            __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[lane], 1, 2);
+            __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[k % 2][lane], 1, 2);
     }
     UNROLL
     for (int j = 0; j < 4; j++) {
         UNROLL
         for (int m = 0; m < LANES / 4; m++) {
             const int lane = 4 * m + j, slot = j * (LANES / 4) + m;
-            const ptrdiff_t at = ws->at[lane];
-            NAME(add_sums)(sums + 8 * at, stride, ws, slot, lane * PART + k, side);
+            const ptrdiff_t at = ws->at[k % 2][lane];
+            NAME(add_sums)(sums + 8 * at, stride, ws, k, slot, lane * PART + k, side);
             if (planes)
-                NAME(add_planes)(window, anchor + at, ws, slot, lane * PART + k, side);
+                NAME(add_planes)(window, anchor + at, ws, k, slot, lane * PART + k, side);
         }
     }
 }
@@ -185,7 +193,7 @@ static __attribute__((noinline)) void NAME(add_crossing)(const Job *job, int k, 
         for (int b = 0; b < side; b++) {
             for (int a = 0; a < side; a++) {
                 const float share =
-                    side == 2 ? ws->twice[b][0][0][4 * slot + 2 * a] : ws->twice[b][a / 4][slot][2 * (a % 4)];
+                    side == 2 ? ws->twice[k % 2][b][0][0][4 * slot + 2 * a] : ws->twice[k % 2][b][a / 4][slot][2 * (a % 4)];
                 if (share > 0.0f)
                     NAME(add_one)(job, of_block, row + b, column + a, share);
             }
@@ -209,73 +217,94 @@ INLINE int NAME(reaches_window)(const Job *job, int side)
     return n;
 }
 
-/* Add a vector of drops in boxes of a given side. */
-INLINE void NAME(add_placed)(const Job *job, int k, const NAME(Drops) *drops, const int side, const int planes)
+/* Find the shares of a vector of drops in boxes of a given side, and where in the window the boxes begin if they
+ * lie in it. */
+INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, const int side, const int planes)
 {
     Workspace *ws = job->workspace;
     NAME(Vector) share[LARGEST_BOX * LARGEST_BOX];
+    const NAME(Flags) columns = (NAME(Flags)){0} + (int32_t)job->window->columns;
+    if (ws->inside)
+        *(NAME(Flags) *)ws->at[k % 2] = *(const NAME(Flags) *)ws->box[1] * columns + *(const NAME(Flags) *)ws->box[0]
+                                        + *(const NAME(Flags) *)ws->lane_at;
     NAME(find_shares)(drops, (float)(1 << job->bits), side, share);
-    NAME(spread_shares)(ws, side, share, planes);
-    if (ws->inside) {
-        const NAME(Flags) columns = (NAME(Flags)){0} + (int32_t)job->window->columns;
-        *(NAME(Flags) *)ws->at = *(const NAME(Flags) *)ws->box[1] * columns + *(const NAME(Flags) *)ws->box[0]
-                                 + *(const NAME(Flags) *)ws->lane_at;
-        NAME(add_inside)(job, k, side, planes);
-    } else {
-        NAME(add_crossing)(job, k, side);
-    }
+    NAME(spread_shares)(ws, k % 2, side, share, planes);
 }
 
 /* Add a vector of drops in boxes of whatever side they need. */
 static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const NAME(Drops) *drops,
                                                     const int32_t *widest)
 {
-    int side = SMALLEST_BOX;
+    int side = job->side;
     for (int l = 0; l < LANES; l++)
         side = MAX(side, widest[l] + 1);
-    if (side > LARGEST_BOX)
+    if (side > LARGEST_BOX) {
         NAME(add_slowly)(job, k);
+        return;
+    }
+    NAME(share_out)(job, k, drops, side, 1);
+    if (job->workspace->inside)
+        NAME(add_inside)(job, k, side, 1);
     else
-        NAME(add_placed)(job, k, drops, side, 1);
+        NAME(add_crossing)(job, k, side);
 }
 
-/* Add a block whose drops have the given corners, most of which need boxes of a given side; tells whether any
- * reach the window. */
-INLINE int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4],
-                           const int side, const int planes)
+/* Add a block, whose patch lies in the window, and most of whose drops need boxes of a given side.
+ *
+ * Pixels are added while the shares of the next ones are worked out: one waits for memory, the other computes.
+ */
+INLINE void NAME(add_boxes_inside)(const Job *job, const int32_t *const corners[2][4],
+                                   const Slopes *const slopes[4], const int side, const int planes)
+{
+    int waiting = 0; /* whether the pixels before are still to be added */
+    for (int k = 0; k <= PART; k++) {
+        NAME(Drops) drops;
+        int fits = 0;
+        if (k < PART) {
+            const NAME(Flags) widest =
+                NAME(place_drops)(job->workspace, job->bits, corners, slopes, k, &drops);
+            fits = !ANY(widest >= side);
+            if (fits)
+                NAME(share_out)(job, k, &drops, side, planes);
+            else
+                *(NAME(Flags) *)job->workspace->widest = widest;
+        }
+        if (waiting)
+            NAME(add_inside)(job, k - 1, side, planes);
+        if (k < PART && !fits)
+            NAME(add_any)(job, k, &drops, job->workspace->widest);
+        waiting = fits;
+    }
+}
+
+/* Add a block whose patch may reach beyond the window; tells whether any drops reach the window. */
+static __attribute__((noinline)) int NAME(add_boxes_crossing)(const Job *job, const int32_t *const corners[2][4],
+                                                              const Slopes *const slopes[4])
 {
     Workspace *ws = job->workspace;
     int reached = 0;
     for (int k = 0; k < PART; k++) {
-        NAME(Drops) drops = {.slopes = {&slopes[0][k], &slopes[1][k], &slopes[2][k], &slopes[3][k]}};
-        const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, k * LANES, &drops);
-        if (!ws->inside && !NAME(reaches_window)(job, LARGEST_BOX) && !ANY(widest >= LARGEST_BOX))
+        NAME(Drops) drops;
+        const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, slopes, k, &drops);
+        if (!NAME(reaches_window)(job, LARGEST_BOX) && !ANY(widest >= LARGEST_BOX))
             continue;
+        *(NAME(Flags) *)ws->widest = widest;
+        NAME(add_any)(job, k, &drops, ws->widest);
         reached = 1;
-        if (ANY(widest >= side)) {
-            int32_t sizes[LANES];
-            *(NAME(Flags) *)sizes = widest;
-            NAME(add_any)(job, k, &drops, sizes);
-        } else {
-            NAME(add_placed)(job, k, &drops, side, planes);
-        }
     }
     return reached;
 }
 
-#define ADD_BOXES(SIDE)                                                                                       \
-    static __attribute__((noinline)) int NAME(add_boxes_##SIDE)(                                               \
+#define ADD_BOXES(SIDE, PLANES)                                                                               \
+    static __attribute__((noinline)) void NAME(add_boxes_##SIDE##_##PLANES)(                                   \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        return NAME(add_boxes)(job, corners, slopes, SIDE, 0);                                                \
-    }                                                                                                         \
-    static __attribute__((noinline)) int NAME(add_boxes_planes_##SIDE)(                                        \
-        const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
-    {                                                                                                         \
-        return NAME(add_boxes)(job, corners, slopes, SIDE, 1);                                                \
+        NAME(add_boxes_inside)(job, corners, slopes, SIDE, PLANES);                                           \
     }
-ADD_BOXES(2)
-ADD_BOXES(3)
+ADD_BOXES(2, 0)
+ADD_BOXES(2, 1)
+ADD_BOXES(3, 0)
+ADD_BOXES(3, 1)
 #undef ADD_BOXES
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
@@ -296,10 +325,18 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
         NAME(find_slopes)(corner[1], corner[2], PART, ws->across[1]);
     const Slopes *const slopes[4] = {ws->along[lower], shared ? ws->across[0] + 1 : ws->across[1],
                                      ws->along[1 - lower], ws->across[0]};
+    if (!ws->inside)
+        return NAME(add_boxes_crossing)(job, corners, slopes);
     const int planes = window->context != NULL || window->variance != NULL || window->quality != NULL;
-    if (job->side == 2)
-        return planes ? NAME(add_boxes_planes_2)(job, corners, slopes) : NAME(add_boxes_2)(job, corners, slopes);
-    return planes ? NAME(add_boxes_planes_3)(job, corners, slopes) : NAME(add_boxes_3)(job, corners, slopes);
+    if (job->side == 2 && !planes)
+        NAME(add_boxes_2_0)(job, corners, slopes);
+    else if (job->side == 2)
+        NAME(add_boxes_2_1)(job, corners, slopes);
+    else if (!planes)
+        NAME(add_boxes_3_0)(job, corners, slopes);
+    else
+        NAME(add_boxes_3_1)(job, corners, slopes);
+    return 1;
 }
 
 /* Add all pixels of a block one by one. */

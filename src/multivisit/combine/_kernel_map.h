@@ -98,17 +98,19 @@ INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowP
             slopes[i] = *(const NAME(Vector) *)expansion->slope[axis][i][n - 2 - i];
             UNROLL
             for (int j = n - 3 - i; j >= 0; j--)
-                slopes[i] = slopes[i] * (float)row_distance + *(const NAME(Vector) *)expansion->slope[axis][i][j];
+                slopes[i] = FUSED(slopes[i], ALL((float)row_distance),
+                                  *(const NAME(Vector) *)expansion->slope[axis][i][j]);
         }
         for (int k = 0; k < PLACES; k += LANES) {
             const NAME(Vector) distance = *(const NAME(Vector) *)&side->distance[k];
-            NAME(Vector) sum = slopes[n - 2] * distance;
+            NAME(Vector) sum = slopes[n - 2], residual = ALL(0.0f);
             UNROLL
             for (int i = n - 3; i >= 0; i--)
-                sum = (sum + slopes[i]) * distance;
+                sum = FUSED(sum, distance, slopes[i]);
             if (place != NULL)
-                sum += *(const NAME(Vector) *)&side->residual[axis][k]
-                       + place->fraction * *(const NAME(Vector) *)&side->residual_step[axis][k];
+                residual = FUSED(*(const NAME(Vector) *)&side->residual_step[axis][k], ALL(place->fraction),
+                                 *(const NAME(Vector) *)&side->residual[axis][k]);
+            sum = FUSED(sum, distance, residual);
             *(NAME(Flags) *)&out[axis][k] =
                 *(const NAME(Flags) *)middle + __builtin_convertvector(sum, NAME(Flags));
         }

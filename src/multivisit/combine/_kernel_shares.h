@@ -14,7 +14,7 @@ typedef uint32_t NAME(Wrapping) __attribute__((vector_size(4 * LANES), aligned(4
 /* One step of Newton's method towards 1 / v. */
 INLINE NAME(Vector) NAME(improved_reciprocal)(NAME(Vector) v, NAME(Vector) reciprocal)
 {
-    return reciprocal * (2.0f - v * reciprocal);
+    return reciprocal * FUSED_AWAY(v, reciprocal, ALL(2.0f));
 }
 
 /* Whether any number of a vector is not 0. */
@@ -74,7 +74,7 @@ INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const 
 {
     const NAME(Vector) zero = ALL(0.0f), *x = drops->x, *y = drops->y;
     /* The integral of y dx: negative for a drop that is not mirrored; a drop without area has no shares. */
-    const NAME(Vector) total = (x[2] - x[0]) * y[1] - x[1] * (y[2] - y[0]);
+    const NAME(Vector) total = FUSED_AWAY(x[1], y[2] - y[0], (x[2] - x[0]) * y[1]);
     const NAME(Vector) size = MAXIMUM(ABSOLUTE(total), ALL(SMALLEST_AREA));
     const NAME(Vector) inverse = KEPT_ABOVE(WITH_SIGN(RECIPROCAL(size), SIGN_OF(total)), ABSOLUTE(total),
                                             ALL(SMALLEST_AREA));
@@ -116,7 +116,8 @@ INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const 
             reach[e] = width[e];
             if (a < side - 1) {
                 reach[e] = MINIMUM(MAXIMUM(border - left_x[e], zero), width[e]);
-                strip[a] += half[e] * reach[e] * (2.0f * left_y[e] + slope[e] * reach[e]);
+                const NAME(Vector) heights = FUSED(slope[e], reach[e], left_y[e] + left_y[e]);
+                strip[a] = FUSED(half[e] * reach[e], heights, strip[a]);
             }
         }
         UNROLL
@@ -125,9 +126,10 @@ INLINE void NAME(find_shares)(const NAME(Drops) *drops, const float unit, const 
             UNROLL
             for (int e = 0; e < 4; e++) {
                 /* A triangle or a trapezium. */
-                const NAME(Vector) end_above = MAXIMUM(start[e][b] + upwards[e] * reach[e], zero);
+                const NAME(Vector) end_above = MAXIMUM(FUSED(upwards[e], reach[e], start[e][b]), zero);
                 const NAME(Vector) base = MINIMUM(reach[e], MAXIMUM(start_above[e][b], end_above));
-                above[b][a] += (half_above[e][b] + half_steepness[e] * end_above) * base;
+                const NAME(Vector) height = FUSED(half_steepness[e], end_above, half_above[e][b]);
+                above[b][a] = FUSED(height, base, above[b][a]);
             }
         }
     }
@@ -162,7 +164,7 @@ INLINE void NAME(join_lanes)(NAME(Vector) v0, NAME(Vector) v1, NAME(Vector) v2, 
 /* Lay the shares of a vector of drops down by lanes, in the order of slots: for each row of the box and each
  * four of its columns all shares twice in a row, and once (`plain`) where that is asked for.  Boxes of two
  * columns take half the room. */
-INLINE void NAME(spread_shares)(Workspace *ws, const int side, const NAME(Vector) *share, const int plain)
+INLINE void NAME(spread_shares)(Workspace *ws, int turn, const int side, const NAME(Vector) *share, const int plain)
 {
     const NAME(Vector) zero = ALL(0.0f);
     const int slots = LANES / 4;
@@ -171,7 +173,7 @@ INLINE void NAME(spread_shares)(Workspace *ws, const int side, const NAME(Vector
         if (side == 2) {
             const NAME(Vector) low = LOW_PAIRS(share[2 * b], share[2 * b + 1]);
             const NAME(Vector) high = HIGH_PAIRS(share[2 * b], share[2 * b + 1]);
-            float *twice = ws->twice[b][0][0];
+            float *twice = ws->twice[turn][b][0][0];
             *(NAME(Vector) *)twice = LOW_TWICE(low);
             *(NAME(Vector) *)(twice + LANES) = HIGH_TWICE(low);
             *(NAME(Vector) *)(twice + 2 * LANES) = LOW_TWICE(high);
@@ -187,13 +189,13 @@ INLINE void NAME(spread_shares)(Workspace *ws, const int side, const NAME(Vector
             NAME(join_lanes)(row[0], n > 1 ? row[1] : zero, n > 2 ? row[2] : zero, n > 3 ? row[3] : zero, joined);
             UNROLL
             for (int j = 0; j < 4; j++) {
-                float *twice = ws->twice[b][q][j * slots];
+                float *twice = ws->twice[turn][b][q][j * slots];
                 if (side > 2) {
                     *(NAME(Vector) *)twice = FIRST_TWICE(joined[j]);
                     *(NAME(Vector) *)(twice + LANES) = SECOND_TWICE(joined[j]);
                 }
                 if (plain)
-                    *(NAME(Vector) *)ws->once[b][q][j * slots] = joined[j];
+                    *(NAME(Vector) *)ws->once[turn][b][q][j * slots] = joined[j];
             }
         }
     }
