@@ -34,7 +34,6 @@
 /* Numbers of neighbouring output pixels. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourFlags __attribute__((vector_size(16), aligned(4), may_alias));
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int64_t Pairs __attribute__((vector_size(32)));
 #define LOWER_HALF(pairs) __builtin_shufflevector(pairs, pairs, 0, 1)
 
@@ -76,6 +75,14 @@ typedef int64_t Pairs __attribute__((vector_size(32)));
 #define HIGH_TWICE_8(v) SHUFFLE(v, v, 2, 2, 3, 3, 6, 6, 7, 7)
 #define FIRST_TWICE_8(v) SHUFFLE(v, v, 0, 0, 1, 1, 2, 2, 3, 3)
 #define SECOND_TWICE_8(v) SHUFFLE(v, v, 4, 4, 5, 5, 6, 6, 7, 7)
+#define LOW_PAIRS_4(v, w) SHUFFLE(v, w, 0, 4, 1, 5)
+#define HIGH_PAIRS_4(v, w) SHUFFLE(v, w, 2, 6, 3, 7)
+#define LOW_HALVES_4(v, w) SHUFFLE(v, w, 0, 1, 4, 5)
+#define HIGH_HALVES_4(v, w) SHUFFLE(v, w, 2, 3, 6, 7)
+#define LOW_TWICE_4(v) SHUFFLE(v, v, 0, 0, 1, 1)
+#define HIGH_TWICE_4(v) SHUFFLE(v, v, 2, 2, 3, 3)
+#define FIRST_TWICE_4(v) LOW_TWICE_4(v)
+#define SECOND_TWICE_4(v) HIGH_TWICE_4(v)
 #define JOIN_NAMES(a, b) a##b
 #define WITH_LANES(name, lanes) JOIN_NAMES(name, lanes)
 #define LOW_PAIRS WITH_LANES(LOW_PAIRS_, LANES)
@@ -321,14 +328,14 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 /* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
- * v w + sum and sum - v w (also of four and eight numbers and of one), the reciprocals of numbers that are not 0
+ * v w + sum and sum - v w (also of four and of one), the same added to eight in memory, the reciprocals of numbers that are not 0
  * to single precision, numbers of `v` where `sign` is positive and of `negative` elsewhere, and `v` where `other`
  * is above `limit`, else 0.
  *
  * Products and sums are fused here and nowhere else, since compilers may not do it by themselves: so all paths
  * through a build make the same bits. */
 #define NAME(function) function##_portable
-#define LANES 8
+#define LANES 4
 #define CHOOSE(mask, yes, no) ((NAME(Flags))(((mask) & (NAME(Flags))(yes)) | (~(mask) & (NAME(Flags))(no))))
 #define SMALLER(v, w) CHOOSE((v) < (w), v, w)
 #define LARGER(v, w) CHOOSE((v) < (w), w, v)
@@ -337,8 +344,10 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED(v, w, sum) ((v) * (w) + (sum))
 #define FUSED_AWAY(v, w, sum) ((sum) - (v) * (w))
 #define FUSED_FOUR FUSED
-#define FUSED_EIGHT FUSED
 #define FUSED_ONE FUSED
+#define ADD_EIGHT(sums, v, w)                                                                                 \
+    (((Four *)(sums))[0] += *(const Four *)(v) * (Four)LOWER_HALF(w),                                         \
+     ((Four *)(sums))[1] += *(const Four *)((v) + 4) * (Four)LOWER_HALF(w))
 #define RECIPROCAL(v) (1.0f / (v))
 #define IF_NEGATIVE(sign, negative, v) ((NAME(Vector))CHOOSE((NAME(Flags))(sign) < 0, negative, v))
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
@@ -353,12 +362,13 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED
 #undef FUSED_AWAY
 #undef FUSED_FOUR
-#undef FUSED_EIGHT
 #undef FUSED_ONE
+#undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
 #undef ANY
+#undef LANES
 
 #ifdef HAVE_X86_BUILDS
 #ifdef __clang__
@@ -368,6 +378,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #pragma GCC target("avx2,fma")
 #endif
 #define NAME(function) function##_avx2
+#define LANES 8
 #define SMALLER(v, w) ((NAME(Flags))_mm256_min_epi32((__m256i)(v), (__m256i)(w)))
 #define LARGER(v, w) ((NAME(Flags))_mm256_max_epi32((__m256i)(v), (__m256i)(w)))
 #define MINIMUM(v, w) ((NAME(Vector))_mm256_min_ps((__m256)(v), (__m256)(w)))
@@ -375,7 +386,8 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED(v, w, sum) ((NAME(Vector))_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm256_fnmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
 #define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define FUSED_EIGHT(v, w, sum) ((Eight)_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define ADD_EIGHT(sums, v, w)                                                                                 \
+    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)(w), _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
@@ -392,8 +404,8 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED
 #undef FUSED_AWAY
 #undef FUSED_FOUR
-#undef FUSED_EIGHT
 #undef FUSED_ONE
+#undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
@@ -416,7 +428,8 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED(v, w, sum) ((NAME(Vector))_mm512_fmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm512_fnmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
 #define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define FUSED_EIGHT(v, w, sum) ((Eight)_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
+#define ADD_EIGHT(sums, v, w)                                                                                 \
+    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)(w), _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
@@ -433,8 +446,8 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED
 #undef FUSED_AWAY
 #undef FUSED_FOUR
-#undef FUSED_EIGHT
 #undef FUSED_ONE
+#undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
@@ -468,7 +481,7 @@ static void find_usable_builds(void)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         usable_builds[n_usable_builds++] = (Build){"avx2", 8, add_chip_avx2, divide_avx2};
 #endif
-    usable_builds[n_usable_builds++] = (Build){"portable", 8, add_chip_portable, divide_portable};
+    usable_builds[n_usable_builds++] = (Build){"portable", 4, add_chip_portable, divide_portable};
 }
 
 /* Find a build by name, the best one for NULL; sets a ValueError if there is none. */

@@ -15,7 +15,7 @@
 
 /* Most and fewest lanes that a block is divided into, and most pixels of one; see Workspace. */
 #define MOST_LANES 16
-#define FEWEST_LANES 8
+#define FEWEST_LANES 4
 #define LONGEST_PART (BLOCK / FEWEST_LANES)
 
 /* Positions along a block: those of its pixels and, once more for each lane, the one behind its last. */
@@ -90,6 +90,9 @@ typedef struct {
      * which it is told what is touched. */
     double patch_bend, part_bend;
 } Bounds;
+
+/* Which planes a window has besides the sums. */
+typedef enum { PLANES_NONE, PLANES_CONTEXT, PLANES_ANY } Planes;
 
 /* Where the drops of a patch lie with respect to the window. */
 typedef enum { PLACE_OUTSIDE, PLACE_CROSSING, PLACE_INSIDE } Place;
@@ -168,6 +171,7 @@ typedef struct {
     /* Shares by slot, see spread_shares: [row of the box][four columns][slot]. */
     ALIGNED float twice[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
     ALIGNED float once[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
+    ALIGNED int32_t bits[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4]; /* context bits of shares that are not 0 */
     /* What pixels add for each share, in the order of columns, all 0 for pixels of weight 0. */
     ALIGNED float pair[BLOCK][2]; /* weight x value, weight */
     ALIGNED float variance[BLOCK]; /* weight^2 x variance */

@@ -124,23 +124,26 @@ INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, in
         }
         UNROLL
         for (int q = 0; 4 * q < side; q++)
-            *(Eight *)(row + 32 * q) =
-                FUSED_EIGHT(*(const Eight *)ws->twice[k % 2][b][q][slot], (Eight)pair, *(Eight *)(row + 32 * q));
+            ADD_EIGHT((float *)(row + 32 * q), ws->twice[k % 2][b][q][slot], pair);
     }
 }
 
 /* Add the spread shares of the pixel in a slot to the planes other than the sums, from output pixel `at` on. */
 INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace *ws, int k, int slot, int of_block,
-                             const int side)
+                             const int side, const Planes planes)
 {
     if (ws->pair[of_block][1] == 0.0f)
         return;
+    UNROLL
     for (int b = 0; b < side; b++) {
+        UNROLL
         for (int q = 0; 4 * q < side; q++) {
             const ptrdiff_t here = at + b * window->columns + 4 * q;
+            if (planes == PLANES_CONTEXT || window->context != NULL)
+                *(FourFlags *)&window->context[here] |= *(const FourFlags *)ws->bits[k % 2][b][q][slot];
+            if (planes == PLANES_CONTEXT)
+                continue;
             const Four share = *(const Four *)ws->once[k % 2][b][q][slot];
-            if (window->context != NULL)
-                *(FourFlags *)&window->context[here] |= (share > 0.0f) & window->context_bit;
             if (window->variance != NULL)
                 *(Four *)&window->variance[here] = FUSED_FOUR(
                     share * share, (Four){0.0f} + ws->variance[of_block], *(Four *)&window->variance[here]);
@@ -151,7 +154,7 @@ INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace
 }
 
 /* Add the spread shares of a vector of pixels, all of whose boxes lie in the window. */
-INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int planes)
+INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes planes)
 {
     const Workspace *ws = job->workspace;
     const Window *window = job->window;
@@ -163,7 +166,7 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int pl
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
             __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[k % 2][lane], 1, 2);
-        for (int lane = 0; lane < LANES && planes && window->context != NULL; lane++)
+        for (int lane = 0; lane < LANES && planes != PLANES_NONE && window->context != NULL; lane++)
             __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[k % 2][lane], 1, 2);
     }
     UNROLL
@@ -173,8 +176,8 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const int pl
             const int lane = 4 * m + j, slot = j * (LANES / 4) + m;
             const ptrdiff_t at = ws->at[k % 2][lane];
             NAME(add_sums)(sums + 8 * at, stride, ws, k, slot, lane * PART + k, side);
-            if (planes)
-                NAME(add_planes)(window, anchor + at, ws, k, slot, lane * PART + k, side);
+            if (planes != PLANES_NONE)
+                NAME(add_planes)(window, anchor + at, ws, k, slot, lane * PART + k, side, planes);
         }
     }
 }
@@ -219,7 +222,7 @@ INLINE int NAME(reaches_window)(const Job *job, int side)
 
 /* Find the shares of a vector of drops in boxes of a given side, and where in the window the boxes begin if they
  * lie in it. */
-INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, const int side, const int planes)
+INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, const int side, const Planes planes)
 {
     Workspace *ws = job->workspace;
     NAME(Vector) share[LARGEST_BOX * LARGEST_BOX];
@@ -228,7 +231,7 @@ INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, con
         *(NAME(Flags) *)ws->at[k % 2] = *(const NAME(Flags) *)ws->box[1] * columns + *(const NAME(Flags) *)ws->box[0]
                                         + *(const NAME(Flags) *)ws->lane_at;
     NAME(find_shares)(drops, (float)(1 << job->bits), side, share);
-    NAME(spread_shares)(ws, k % 2, side, share, planes);
+    NAME(spread_shares)(ws, k % 2, side, share, planes, job->window->context_bit);
 }
 
 /* Add a vector of drops in boxes of whatever side they need. */
@@ -242,9 +245,9 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
         NAME(add_slowly)(job, k);
         return;
     }
-    NAME(share_out)(job, k, drops, side, 1);
+    NAME(share_out)(job, k, drops, side, PLANES_ANY);
     if (job->workspace->inside)
-        NAME(add_inside)(job, k, side, 1);
+        NAME(add_inside)(job, k, side, PLANES_ANY);
     else
         NAME(add_crossing)(job, k, side);
 }
@@ -254,7 +257,7 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
  * Pixels are added while the shares of the next ones are worked out: one waits for memory, the other computes.
  */
 INLINE void NAME(add_boxes_inside)(const Job *job, const int32_t *const corners[2][4],
-                                   const Slopes *const slopes[4], const int side, const int planes)
+                                   const Slopes *const slopes[4], const int side, const Planes planes)
 {
     int waiting = 0; /* whether the pixels before are still to be added */
     for (int k = 0; k <= PART; k++) {
@@ -301,10 +304,12 @@ static __attribute__((noinline)) int NAME(add_boxes_crossing)(const Job *job, co
     {                                                                                                         \
         NAME(add_boxes_inside)(job, corners, slopes, SIDE, PLANES);                                           \
     }
-ADD_BOXES(2, 0)
-ADD_BOXES(2, 1)
-ADD_BOXES(3, 0)
-ADD_BOXES(3, 1)
+ADD_BOXES(2, PLANES_NONE)
+ADD_BOXES(2, PLANES_CONTEXT)
+ADD_BOXES(2, PLANES_ANY)
+ADD_BOXES(3, PLANES_NONE)
+ADD_BOXES(3, PLANES_CONTEXT)
+ADD_BOXES(3, PLANES_ANY)
 #undef ADD_BOXES
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
@@ -327,15 +332,14 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
                                      ws->along[1 - lower], ws->across[0]};
     if (!ws->inside)
         return NAME(add_boxes_crossing)(job, corners, slopes);
-    const int planes = window->context != NULL || window->variance != NULL || window->quality != NULL;
-    if (job->side == 2 && !planes)
-        NAME(add_boxes_2_0)(job, corners, slopes);
-    else if (job->side == 2)
-        NAME(add_boxes_2_1)(job, corners, slopes);
-    else if (!planes)
-        NAME(add_boxes_3_0)(job, corners, slopes);
-    else
-        NAME(add_boxes_3_1)(job, corners, slopes);
+    static void (*const add[2][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+        {NAME(add_boxes_2_PLANES_NONE), NAME(add_boxes_2_PLANES_CONTEXT), NAME(add_boxes_2_PLANES_ANY)},
+        {NAME(add_boxes_3_PLANES_NONE), NAME(add_boxes_3_PLANES_CONTEXT), NAME(add_boxes_3_PLANES_ANY)},
+    };
+    const Planes planes = window->variance != NULL || window->quality != NULL ? PLANES_ANY
+                          : window->context != NULL                            ? PLANES_CONTEXT
+                                                                               : PLANES_NONE;
+    add[job->side - 2][planes](job, corners, slopes);
     return 1;
 }
 

@@ -162,9 +162,10 @@ INLINE void NAME(join_lanes)(NAME(Vector) v0, NAME(Vector) v1, NAME(Vector) v2, 
 }
 
 /* Lay the shares of a vector of drops down by lanes, in the order of slots: for each row of the box and each
- * four of its columns all shares twice in a row, and once (`plain`) where that is asked for.  Boxes of two
- * columns take half the room. */
-INLINE void NAME(spread_shares)(Workspace *ws, int turn, const int side, const NAME(Vector) *share, const int plain)
+ * four of its columns all shares twice in a row; for planes besides the sums the context bit of those that are
+ * not 0, and, for other planes than the context, all shares once.  Boxes of two columns take half the room. */
+INLINE void NAME(spread_shares)(Workspace *ws, int turn, const int side, const NAME(Vector) *share,
+                                const Planes planes, int32_t context_bit)
 {
     const NAME(Vector) zero = ALL(0.0f);
     const int slots = LANES / 4;
@@ -178,7 +179,7 @@ INLINE void NAME(spread_shares)(Workspace *ws, int turn, const int side, const N
             *(NAME(Vector) *)(twice + LANES) = HIGH_TWICE(low);
             *(NAME(Vector) *)(twice + 2 * LANES) = LOW_TWICE(high);
             *(NAME(Vector) *)(twice + 3 * LANES) = HIGH_TWICE(high);
-            if (!plain)
+            if (planes == PLANES_NONE)
                 continue;
         }
         UNROLL
@@ -194,7 +195,9 @@ INLINE void NAME(spread_shares)(Workspace *ws, int turn, const int side, const N
                     *(NAME(Vector) *)twice = FIRST_TWICE(joined[j]);
                     *(NAME(Vector) *)(twice + LANES) = SECOND_TWICE(joined[j]);
                 }
-                if (plain)
+                if (planes != PLANES_NONE)
+                    *(NAME(Flags) *)ws->bits[turn][b][q][j * slots] = (joined[j] > 0.0f) & context_bit;
+                if (planes == PLANES_ANY)
                     *(NAME(Vector) *)ws->once[turn][b][q][j * slots] = joined[j];
             }
         }
