@@ -533,6 +533,8 @@ static Place place_patch(const Window *window, const double corners[4][2], doubl
         if (high < -0.5 || low > size[axis] - 0.5)
             return PLACE_OUTSIDE;
         inside &= low >= 0.0 && high + LARGEST_BOX <= size[axis] - 1.0;
+        /* Distances within a patch are counted in 32 bits. */
+        inside &= axis == 0 || (high - low + LARGEST_BOX) * size[0] < LARGEST_POSITION;
     }
     return inside ? PLACE_INSIDE : PLACE_CROSSING;
 }
@@ -664,8 +666,7 @@ static int count_local_terms(const PixelMap *map, const Chip *chip)
 {
     double largest[2];
     largest_arguments(map, chip, largest);
-    const int most = (int)(2 * map->terms - 1);
-    int n = most;
+    int n = (int)MAX(2 * map->terms - 1, FEWEST_LOCAL_TERMS);
     for (; n > FEWEST_LOCAL_TERMS; n--) {
         double size = 0.0;
         for (int i = 0; i < n; i++) {

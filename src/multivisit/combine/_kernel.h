@@ -24,8 +24,7 @@
 /* For arrays of vectors: those that lie across two lines of the caches are slow. */
 #define ALIGNED __attribute__((aligned(64)))
 
-/* Sides of the boxes of output pixels that the vectorised areas know; larger drops take a slow path. */
-#define SMALLEST_BOX 2
+/* Largest side of the boxes of output pixels that the vectorised areas know; larger drops take a slow path. */
 #define LARGEST_BOX 8
 
 /* Rows and columns of the parts of a chip by whose corners it is told which output pixels are touched. */

@@ -109,7 +109,8 @@ INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_
 }
 
 /* Add the spread shares of the pixel in a slot to the sums that begin at `sums`, in rows `stride` bytes apart. */
-INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, int k, int slot, int of_block, const int side)
+INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, int k, int slot, int of_block,
+                           const int side)
 {
     int64_t bits;
     memcpy(&bits, ws->pair[of_block], sizeof bits);
@@ -195,8 +196,7 @@ static __attribute__((noinline)) void NAME(add_crossing)(const Job *job, int k, 
             continue;
         for (int b = 0; b < side; b++) {
             for (int a = 0; a < side; a++) {
-                const float share =
-                    side == 2 ? ws->twice[k % 2][b][0][0][4 * slot + 2 * a] : ws->twice[k % 2][b][a / 4][slot][2 * (a % 4)];
+                const float share = ws->once[k % 2][b][a / 4][slot][a % 4];
                 if (share > 0.0f)
                     NAME(add_one)(job, of_block, row + b, column + a, share);
             }
@@ -234,19 +234,19 @@ INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, con
     NAME(spread_shares)(ws, k % 2, side, share, planes, job->window->context_bit);
 }
 
-/* Add a vector of drops in boxes of whatever side they need. */
-static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const NAME(Drops) *drops,
-                                                    const int32_t *widest)
+/* Add a vector of drops in boxes of whatever side they need, but no less than most of the chip's. */
+static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const NAME(Drops) *drops)
 {
+    const Workspace *ws = job->workspace;
     int side = job->side;
     for (int l = 0; l < LANES; l++)
-        side = MAX(side, widest[l] + 1);
+        side = MAX(side, ws->widest[l] + 1);
     if (side > LARGEST_BOX) {
         NAME(add_slowly)(job, k);
         return;
     }
     NAME(share_out)(job, k, drops, side, PLANES_ANY);
-    if (job->workspace->inside)
+    if (ws->inside)
         NAME(add_inside)(job, k, side, PLANES_ANY);
     else
         NAME(add_crossing)(job, k, side);
@@ -259,23 +259,23 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
 INLINE void NAME(add_boxes_inside)(const Job *job, const int32_t *const corners[2][4],
                                    const Slopes *const slopes[4], const int side, const Planes planes)
 {
+    Workspace *ws = job->workspace;
     int waiting = 0; /* whether the pixels before are still to be added */
     for (int k = 0; k <= PART; k++) {
         NAME(Drops) drops;
         int fits = 0;
         if (k < PART) {
-            const NAME(Flags) widest =
-                NAME(place_drops)(job->workspace, job->bits, corners, slopes, k, &drops);
+            const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, slopes, k, &drops);
             fits = !ANY(widest >= side);
             if (fits)
                 NAME(share_out)(job, k, &drops, side, planes);
             else
-                *(NAME(Flags) *)job->workspace->widest = widest;
+                *(NAME(Flags) *)ws->widest = widest;
         }
         if (waiting)
             NAME(add_inside)(job, k - 1, side, planes);
         if (k < PART && !fits)
-            NAME(add_any)(job, k, &drops, job->workspace->widest);
+            NAME(add_any)(job, k, &drops);
         waiting = fits;
     }
 }
@@ -292,7 +292,7 @@ static __attribute__((noinline)) int NAME(add_boxes_crossing)(const Job *job, co
         if (!NAME(reaches_window)(job, LARGEST_BOX) && !ANY(widest >= LARGEST_BOX))
             continue;
         *(NAME(Flags) *)ws->widest = widest;
-        NAME(add_any)(job, k, &drops, ws->widest);
+        NAME(add_any)(job, k, &drops);
         reached = 1;
     }
     return reached;
