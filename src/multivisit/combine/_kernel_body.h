@@ -161,12 +161,16 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes
     const Window *window = job->window;
     const ptrdiff_t anchor = ws->anchor, stride = 8 * window->columns;
     char *sums = (char *)window->sums + 8 * anchor;
-    /* The finer the output pixels, the more of their rows and lines are met on the way. */
+    /* The finer the output pixels, the more of their rows are met from a chip row to the next. */
     if (side > 2 || k % 2 == 0) {
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
             __builtin_prefetch(ahead + 8 * (ptrdiff_t)ws->at[k % 2][lane], 1, 2);
+        for (int b = 1; b < side - 2; b++) {
+            for (int lane = 0; lane < LANES; lane++)
+                __builtin_prefetch(ahead + b * stride + 8 * (ptrdiff_t)ws->at[k % 2][lane], 1, 2);
+        }
         for (int lane = 0; lane < LANES && planes != PLANES_NONE && window->context != NULL; lane++)
             __builtin_prefetch(window->context + anchor + ws->ahead + ws->at[k % 2][lane], 1, 2);
     }
