@@ -639,7 +639,7 @@ static int find_row_places(const Job *job, RowPlace **edges, RowPlace **centres)
 
 /* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
  * on the chip. */
-static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double *drop_extent,
+static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double part, double *drop_extent,
                          double *part_extent)
 {
     *drop_extent = *part_extent = 0.0;
@@ -655,14 +655,14 @@ static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop
             const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
                                                              : 2.0 * drop->half_width * (along_x + along_y);
             *drop_extent = MAX(*drop_extent, size);
-            *part_extent = MAX(*part_extent, along_x * (LONGEST_PART + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
+            *part_extent = MAX(*part_extent, along_x * (part + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
         }
     }
 }
 
 /* Tell how many terms the map's polynomial needs about the middle of a lane's part of a patch, those whose powers
  * are less in sum: all others are rounding noise. */
-static int count_local_terms(const PixelMap *map, const Chip *chip)
+static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
 {
     double largest[2];
     largest_arguments(map, chip, largest);
@@ -670,7 +670,7 @@ static int count_local_terms(const PixelMap *map, const Chip *chip)
     for (; n > FEWEST_LOCAL_TERMS; n--) {
         double size = 0.0;
         for (int i = 0; i < n; i++) {
-            const double distances = pow(0.5 * LONGEST_PART + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
+            const double distances = pow(0.5 * part + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
             size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
                                     polynomial_bound(map, 1, i, n - 1 - i, largest));
         }
@@ -680,16 +680,17 @@ static int count_local_terms(const PixelMap *map, const Chip *chip)
     return n;
 }
 
-/* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip. */
-static void choose_sizes(Job *job)
+/* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip, and parts of
+ * a number of pixels. */
+static void choose_sizes(Job *job, double part)
 {
     double drop_extent, part_extent;
-    find_extents(job->map, job->chip, job->drop, &drop_extent, &part_extent);
+    find_extents(job->map, job->chip, job->drop, part, &drop_extent, &part_extent);
     int exponent;
     frexp(part_extent + 24.0, &exponent);
     job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
     job->side = drop_extent < 1.0 ? 2 : 3;
-    job->local_terms = count_local_terms(job->map, job->chip);
+    job->local_terms = count_local_terms(job->map, job->chip, part);
 }
 
 /* Add a chip to a window; -1 if memory runs out. */
@@ -703,7 +704,7 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
     if (job.workspace == NULL)
         return -1;
     memset(job.workspace, 0, sizeof(Workspace));
-    choose_sizes(&job);
+    choose_sizes(&job, (double)BLOCK / build->lanes);
     const ptrdiff_t n_blocks = (chip->columns + BLOCK - 1) / BLOCK;
     const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
     const double margin = 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
