@@ -34,8 +34,10 @@
 /* Numbers of neighbouring output pixels. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourFlags __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int64_t Pairs __attribute__((vector_size(32)));
-#define LOWER_HALF(pairs) __builtin_shufflevector(pairs, pairs, 0, 1)
+
+/* The pair of numbers that 64 bits hold, twice. */
+typedef int64_t TwoPairs __attribute__((vector_size(16)));
+#define PAIR_TWICE(bits) ((Four)(TwoPairs){bits, bits})
 
 /* Arithmetic that wraps where positions at LIMIT meet others. */
 #define DIFFERENCE(v, w) ((NAME(Flags))((NAME(Wrapping))(v) - (NAME(Wrapping))(w)))
@@ -328,9 +330,9 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 /* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
- * v w + sum and sum - v w (also of four and of one), the same added to eight in memory, the reciprocals of numbers that are not 0
- * to single precision, numbers of `v` where `sign` is positive and of `negative` elsewhere, and `v` where `other`
- * is above `limit`, else 0.
+ * v w + sum and sum - v w (also of four and of one), eight sums in memory to which v times the pair of numbers in
+ * 64 bits is added, the reciprocals of numbers that are not 0 to single precision, numbers of `v` where `sign` is
+ * positive and of `negative` elsewhere, and `v` where `other` is above `limit`, else 0.
  *
  * Products and sums are fused here and nowhere else, since compilers may not do it by themselves: so all paths
  * through a build make the same bits. */
@@ -345,9 +347,9 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED_AWAY(v, w, sum) ((sum) - (v) * (w))
 #define FUSED_FOUR FUSED
 #define FUSED_ONE FUSED
-#define ADD_EIGHT(sums, v, w)                                                                                 \
-    (((Four *)(sums))[0] += *(const Four *)(v) * (Four)LOWER_HALF(w),                                         \
-     ((Four *)(sums))[1] += *(const Four *)((v) + 4) * (Four)LOWER_HALF(w))
+#define ADD_EIGHT(sums, v, bits)                                                                              \
+    (((Four *)(sums))[0] += *(const Four *)(v) * PAIR_TWICE(bits),                                            \
+     ((Four *)(sums))[1] += *(const Four *)((v) + 4) * PAIR_TWICE(bits))
 #define RECIPROCAL(v) (1.0f / (v))
 #define IF_NEGATIVE(sign, negative, v) ((NAME(Vector))CHOOSE((NAME(Flags))(sign) < 0, negative, v))
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
@@ -386,8 +388,9 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED(v, w, sum) ((NAME(Vector))_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm256_fnmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
 #define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define ADD_EIGHT(sums, v, w)                                                                                 \
-    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)(w), _mm256_loadu_ps(sums)))
+#define ADD_EIGHT(sums, v, bits)                                                                              \
+    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
+                                           _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
@@ -428,8 +431,9 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED(v, w, sum) ((NAME(Vector))_mm512_fmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm512_fnmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
 #define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define ADD_EIGHT(sums, v, w)                                                                                 \
-    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)(w), _mm256_loadu_ps(sums)))
+#define ADD_EIGHT(sums, v, bits)                                                                              \
+    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
+                                           _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \

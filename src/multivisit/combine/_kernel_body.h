@@ -114,18 +114,17 @@ INLINE void NAME(add_sums)(char *sums, ptrdiff_t stride, const Workspace *ws, in
 {
     int64_t bits;
     memcpy(&bits, ws->pair[of_block], sizeof bits);
-    const Pairs pair = (Pairs){0} + bits;
     UNROLL
     for (int b = 0; b < side; b++) {
         char *row = sums + b * stride;
         if (side == 2) {
             const Four twice = *(const Four *)(ws->twice[k % 2][b][0][0] + 4 * slot);
-            *(Four *)row = FUSED_FOUR(twice, (Four)LOWER_HALF(pair), *(Four *)row);
+            *(Four *)row = FUSED_FOUR(twice, PAIR_TWICE(bits), *(Four *)row);
             continue;
         }
         UNROLL
         for (int q = 0; 4 * q < side; q++)
-            ADD_EIGHT((float *)(row + 32 * q), ws->twice[k % 2][b][q][slot], pair);
+            ADD_EIGHT((float *)(row + 32 * q), ws->twice[k % 2][b][q][slot], bits);
     }
 }
 
