@@ -191,11 +191,14 @@ def test_drops_of_many_output_pixels(scale: float, mirrored: bool) -> None:
 @pytest.mark.parametrize("kernel", ["square", "turbo", "point"])
 @pytest.mark.parametrize("pixfrac", [1.0, 0.6])
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
-def test_any_windows_hold_the_same_bits(kernel: str, pixfrac: float, instruction_set: str) -> None:
+@pytest.mark.parametrize("scale", [0.45, 1.3])
+def test_any_windows_hold_the_same_bits(
+    kernel: str, pixfrac: float, instruction_set: str, scale: float
+) -> None:
     shape = (75, 300)
     pixel_map = bent_map(
         shape,
-        1.3,
+        scale,
         0.5,
         (30.0, -12.0),
         bend=2e-4,
@@ -227,11 +230,17 @@ def test_any_windows_hold_the_same_bits(kernel: str, pixfrac: float, instruction
             for one, other in zip(all_planes(strip), all_planes(whole), strict=True):
                 np.testing.assert_array_equal(one, other[:, rows] if other.shape[0] == 1 else other[rows])
         assert n_used == n_whole
-    for x, y, ny, nx in ((30, 60, 50, 40), (0, 0, 250, 1), (0, 100, 1, 400), (60, 0, 45, 130)):
-        # Without the other planes the kernel takes other ways.
-        window = WindowSums.zeros((ny, nx), (x, y))
-        add_chip_to_rows(science, weight, pixel_map, window, **options)
-        np.testing.assert_array_equal(window.sums, whole.sums[y : y + ny, x : x + nx])
+    assert whole.context is not None
+    for x, y, ny, nx in ((30, 60, 50, 40), (0, 0, 250, 1), (0, 100, 1, 400), (60, 0, 45, 130), (-20, -9, 290, 460)):
+        # Without the other planes, and with the context alone, the kernel takes other ways.
+        for context_chips in (0, 4):
+            window = WindowSums.zeros((ny, nx), (x, y), context_chips=context_chips)
+            add_chip_to_rows(science, weight, pixel_map, window, **options)
+            inside = np.s_[max(-y, 0) : 250 - y, max(-x, 0) : 400 - x]
+            part = np.s_[max(y, 0) : y + ny, max(x, 0) : x + nx]
+            np.testing.assert_array_equal(window.sums[inside], whole.sums[part])
+            if window.context is not None:
+                np.testing.assert_array_equal(window.context[0][inside], whole.context[0][part])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
