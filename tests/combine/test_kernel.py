@@ -231,7 +231,13 @@ def test_any_windows_hold_the_same_bits(
                 np.testing.assert_array_equal(one, other[:, rows] if other.shape[0] == 1 else other[rows])
         assert n_used == n_whole
     assert whole.context is not None
-    for x, y, ny, nx in ((30, 60, 50, 40), (0, 0, 250, 1), (0, 100, 1, 400), (60, 0, 45, 130), (-20, -9, 290, 460)):
+    for x, y, ny, nx in (
+        (30, 60, 50, 40),
+        (0, 0, 250, 1),
+        (0, 100, 1, 400),
+        (60, 0, 45, 130),
+        (-20, -9, 290, 460),
+    ):
         # Without the other planes, and with the context alone, the kernel takes other ways.
         for context_chips in (0, 4):
             window = WindowSums.zeros((ny, nx), (x, y), context_chips=context_chips)
