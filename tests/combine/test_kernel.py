@@ -374,12 +374,85 @@ def test_no_part_of_the_chip_is_passed_over(
     assert window.sums[..., 1].sum() == n_used
 
 
-def test_a_map_without_area_leaves_nothing_odd() -> None:
-    pixel_map = bent_map((4, 140), 1.0, 0.0, (5.0, 5.0))
-    pixel_map.coefficients[1] = 0.0
-    window = WindowSums.zeros((10, 160))
+@pytest.mark.parametrize("slope", [0.0, 0.7, -1.3])
+def test_a_map_without_area_leaves_nothing_odd(slope: float) -> None:
+    pixel_map = bent_map((4, 140), 1.234, 0.7, (5.0, 205.0))
+    pixel_map.coefficients[1] = slope * pixel_map.coefficients[0]
+    window = WindowSums.zeros((400, 260))
     ones = np.ones((4, 140), np.float32)
     add_chip_to_rows(ones, ones, pixel_map, window, scale_ratio=1.0)
+    assert not window.sums.any()
+
+
+@pytest.mark.parametrize("thinness", [0.5, 0.1, 0.02, 1e-4])
+def test_thin_pixels_keep_their_weight(thinness: float) -> None:
+    shape = (3, 40)
+    pixel_map = bent_map(shape, 1.0, 0.0, (0.0, 0.0))
+    c, s = math.cos(0.7), math.sin(0.7)
+    pixel_map.coefficients[:, 0, 1] = 4.4 * c, 4.4 * s
+    pixel_map.coefficients[:, 1, 0] = -thinness * s, thinness * c
+    pixel_map.coefficients[:, 0, 0] = 20.0, 10.0
+    window = WindowSums.zeros((150, 190), context_chips=1)
+    ones = np.ones(shape, np.float32)
+    assert add_chip_to_rows(ones, ones, pixel_map, window, scale_ratio=1.0) == 120
+    assert window.sums[..., 1].sum(dtype=np.float64) == pytest.approx(120.0, rel=1e-5)
+    assert window.sums.min() >= 0.0
+    assert not any(plane.any() for plane in all_planes(window.emptied((150, 190), (0, 0))))
+
+
+@pytest.mark.parametrize("degree", [0, 1, 3, 5, 9])
+def test_maps_of_any_degree(degree: int) -> None:
+    shape, n = (50, 300), degree + 1
+    random = np.random.default_rng(degree)
+    coefficients = np.zeros((2, n, n))
+    coefficients[:, 0, 0] = 170.0, 40.0
+    if degree > 0:
+        coefficients[0, 0, 1], coefficients[1, 1, 0] = 150.0, 25.0
+        coefficients += random.normal(0.0, 0.02, coefficients.shape)
+    none = np.zeros(0)
+    pixel_map = PixelMap(
+        shape, (149.5, 24.5), (150.0, 25.0), coefficients, none, none, np.zeros((2, 0, 0)), 0.0
+    )
+    science, weight = chip_planes(shape)
+    window = WindowSums.zeros((90, 350))
+    add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=1.0, kernel="turbo")
+    # Upright squares of one output pixel about exact positions.
+    expected = np.zeros((90, 350))
+    y, x = np.nonzero(weight)
+    u, v = pixel_map.at(x.astype(float), y.astype(float))
+    i, j = np.floor(u).astype(int), np.floor(v).astype(int)
+    for di, dj in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        share = np.abs(1 - di - (u - i)) * np.abs(1 - dj - (v - j))
+        np.add.at(expected, (j + dj, i + di), share * weight[y, x])
+    np.testing.assert_allclose(window.sums[..., 1], expected, atol=2e-4 if degree else 2.0, rtol=2e-6)
+
+
+def test_nothing_but_the_window_is_written() -> None:
+    shape = (40, 200)
+    science, weight = chip_planes(shape)
+    guarded = np.full((300, 330, 2), 7.0, dtype=np.float32)
+    for scale, angle in ((1.3, 0.5), (0.4, 2.0), (3.3, 4.0)):
+        guarded[100:200] = 0.0
+        # Whole rows of a larger array: what is written before or behind them is seen.
+        window = WindowSums(guarded[100:200], (0, 20))
+        add_chip_to_rows(
+            science, weight, bent_map(shape, scale, angle, (160.0, 70.0)), window, scale_ratio=1.0
+        )
+        assert window.sums.any()
+        assert (guarded[:100] == 7.0).all()
+        assert (guarded[200:] == 7.0).all()
+
+
+@pytest.mark.parametrize("half_size", [(1e-110, 1.0), (1.0, 1e-4), (1e10, 1.0), (0.0, 1.0)])
+def test_maps_in_senseless_units_are_refused(half_size: tuple[float, float]) -> None:
+    science, weight = chip_planes((40, 200))
+    window = WindowSums.zeros((100, 400))
+    good = bent_map((40, 200), 1.0, 0.0, (20.0, 20.0))
+    pixel_map = PixelMap(
+        good.shape, good.centre, half_size, good.coefficients, good.x_knots, good.y_knots, good.residual, 0.0
+    )
+    with pytest.raises(ValueError, match="half size"):
+        add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=1.0)
     assert not window.sums.any()
 
 
@@ -422,6 +495,19 @@ def test_wrong_arguments_are_refused() -> None:
         bad = bent_map((4, 4), 1.0, 0.0, (0.0, 0.0), x_knots=knots[0], y_knots=knots[1])
         with pytest.raises(ValueError, match="knots"):
             add_chip_to_rows(science, weight, bad, plain, scale_ratio=1.0)
+    for unit_weight in (math.nan, -1.0, 1e300):
+        with pytest.raises(ValueError, match="unit_weight"):
+            add_chip_to_rows(science, weight, good, plain, scale_ratio=1.0, unit_weight=unit_weight)
+    for number in (-1, 32):
+        with pytest.raises(ValueError, match="chip_number"):
+            add_chip_to_rows(
+                science,
+                weight,
+                good,
+                WindowSums.zeros((5, 5), context_chips=8),
+                scale_ratio=1.0,
+                chip_number=number,
+            )
     double = WindowSums(np.zeros((5, 5, 2)))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sums"):
         add_chip_to_rows(science, weight, good, double, scale_ratio=1.0)

@@ -8,6 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,9 @@
 #define UNROLL _Pragma("GCC unroll 4")
 #endif
 
+/* A number in single precision by its bits. */
+typedef int32_t FloatBits __attribute__((may_alias));
+
 /* Numbers of neighbouring output pixels. */
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourFlags __attribute__((vector_size(16), aligned(4), may_alias));
@@ -45,6 +49,9 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 /* Limits that only guard divisions, in small units (and their square). */
 #define SMALLEST_STEP 0.01f
 #define SMALLEST_AREA 0.1f
+
+/* Least area of a pixel, in units of that of the upright box about it, for single precision. */
+#define THINNEST 0.125
 
 /* Most output pixels that the terms left out of a local polynomial may be worth, and how many are kept anyway. */
 #define SMALLEST_TERM 2.5e-7
@@ -130,7 +137,7 @@ static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, do
     return low;
 }
 
-void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
+static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
                 double offset)
 {
     side->lanes = lanes;
@@ -138,13 +145,13 @@ void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int
     for (ptrdiff_t k = 0; k < BLOCK + lanes; k++) {
         const ptrdiff_t of_block = k % lanes * (BLOCK / lanes) + k / lanes;
         const ptrdiff_t column = workspace->first_column + MIN(of_block, last_position);
-        side->distance[k] = (float)((double)(column - workspace->middle_column[k % lanes]) + offset);
+        side->distance[k] = (double)(column - workspace->middle_column[k % lanes]) + offset;
         if (map->n_x_knots > 0)
             side->knot[k] = find_knot(map->x_knots, map->n_x_knots, (double)column + offset, &side->knot_fraction[k]);
     }
 }
 
-void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
+static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
 {
     const ptrdiff_t n = map->n_x_knots;
     for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
@@ -161,7 +168,7 @@ void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, doubl
     side->knot_row = knot_row;
 }
 
-void expand_row(const PixelMap *map, int axis, double y, int n_powers,
+static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
                 double coefficients[MOST_TERMS][LARGEST_DEGREE + 1])
 {
     const double t = (y - map->centre[1]) / map->half_size[1];
@@ -181,7 +188,7 @@ void expand_row(const PixelMap *map, int axis, double y, int n_powers,
     }
 }
 
-void map_position(const PixelMap *map, double x, double y, double out[2])
+static void map_position(const PixelMap *map, double x, double y, double out[2])
 {
     const double s = (x - map->centre[0]) / map->half_size[0], t = (y - map->centre[1]) / map->half_size[1];
     const ptrdiff_t n = map->terms;
@@ -196,7 +203,7 @@ void map_position(const PixelMap *map, double x, double y, double out[2])
     }
 }
 
-void exact_position(const PixelMap *map, double x, double y, double out[2])
+static void exact_position(const PixelMap *map, double x, double y, double out[2])
 {
     map_position(map, x, y, out);
     if (map->n_x_knots == 0)
@@ -213,7 +220,7 @@ void exact_position(const PixelMap *map, double x, double y, double out[2])
     }
 }
 
-void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4])
+static void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4])
 {
     const double half = drop->half_width;
     for (int corner = 0; corner < 4; corner++) {
@@ -316,21 +323,24 @@ static double edge_integral(double x0, double y0, double x1, double y1, double l
     return sign * (to - from) * (inside + above) / climb;
 }
 
-double share_of_pixel(const double x[4], const double y[4], double left, double bottom)
+static double share_of_pixel(const double x[4], const double y[4], double left, double bottom)
 {
-    double area = 0.0, total = 0.0;
+    double area = 0.0, total = 0.0, size = 0.0;
     for (int e = 0; e < 4; e++) {
+        for (int other = 0; other < e; other++)
+            size = MAX(size, fabs(x[e] - x[other]) * fabs(y[e] - y[other]));
         const int next = (e + 1) % 4;
         area += edge_integral(x[e], y[e], x[next], y[next], left, bottom);
         total += 0.5 * (x[next] - x[e]) * (y[next] + y[e]);
     }
-    return fabs(total) > 0.0 ? area / total : 0.0;
+    /* A drop without area, but for rounding noise, has no shares. */
+    return fabs(total) > 1e-10 * size ? MIN(MAX(area / total, 0.0), 1.0) : 0.0;
 }
 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 /* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
- * v w + sum and sum - v w (also of four and of one), eight sums in memory to which v times the pair of numbers in
+ * v w + sum and sum - v w (also of four, of one and of half as many doubles), eight sums in memory to which v times the pair of numbers in
  * 64 bits is added, the reciprocals of numbers that are not 0 to single precision, numbers of `v` where `sign` is
  * positive and of `negative` elsewhere, and `v` where `other` is above `limit`, else 0.
  *
@@ -347,6 +357,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #define FUSED_AWAY(v, w, sum) ((sum) - (v) * (w))
 #define FUSED_FOUR FUSED
 #define FUSED_ONE FUSED
+#define FUSED_DOUBLES FUSED
 #define ADD_EIGHT(sums, v, bits)                                                                              \
     (((Four *)(sums))[0] += *(const Four *)(v) * PAIR_TWICE(bits),                                            \
      ((Four *)(sums))[1] += *(const Four *)((v) + 4) * PAIR_TWICE(bits))
@@ -365,6 +376,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED_AWAY
 #undef FUSED_FOUR
 #undef FUSED_ONE
+#undef FUSED_DOUBLES
 #undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
@@ -392,6 +404,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
     _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
                                            _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
+#define FUSED_DOUBLES(v, w, sum) ((NAME(Doubles))_mm256_fmadd_pd((__m256d)(v), (__m256d)(w), (__m256d)(sum)))
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
     ((NAME(Vector))_mm256_blendv_ps((__m256)(v), (__m256)(negative), (__m256)(sign)))
@@ -408,6 +421,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED_AWAY
 #undef FUSED_FOUR
 #undef FUSED_ONE
+#undef FUSED_DOUBLES
 #undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
@@ -435,6 +449,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
     _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
                                            _mm256_loadu_ps(sums)))
 #define FUSED_ONE __builtin_fmaf
+#define FUSED_DOUBLES(v, w, sum) ((NAME(Doubles))_mm512_fmadd_pd((__m512d)(v), (__m512d)(w), (__m512d)(sum)))
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
     ((NAME(Vector))_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)(sign)), (__m512)(v), (__m512)(negative)))
@@ -451,6 +466,7 @@ double share_of_pixel(const double x[4], const double y[4], double left, double 
 #undef FUSED_AWAY
 #undef FUSED_FOUR
 #undef FUSED_ONE
+#undef FUSED_DOUBLES
 #undef ADD_EIGHT
 #undef RECIPROCAL
 #undef IF_NEGATIVE
@@ -596,7 +612,9 @@ static void touch_part(const Window *window, const double corners[4][2], double 
             for (int other = one + 1; other < 4; other++)
                 widen_range(corners[one], corners[other], bottom, top, range);
         }
-        const double left = floor(range[0] - margin - x_origin), right = floor(range[1] + margin - x_origin) + 1.0;
+        /* Boxes may end farther right than their drops, and rounding noise comes there. */
+        const double left = floor(range[0] - margin - x_origin);
+        const double right = floor(range[1] + margin - x_origin) + 1.0 + LARGEST_BOX;
         if (right <= 0.0 || left >= (double)window->columns)
             continue;
         int32_t *columns = window->touched + 2 * row;
@@ -671,8 +689,8 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
     double largest[2];
     largest_arguments(map, chip, largest);
     int n = (int)MAX(2 * map->terms - 1, FEWEST_LOCAL_TERMS);
+    double size = 0.0;
     for (; n > FEWEST_LOCAL_TERMS; n--) {
-        double size = 0.0;
         for (int i = 0; i < n; i++) {
             const double distances = pow(0.5 * part + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
             size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
@@ -682,6 +700,27 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
             break;
     }
     return n;
+}
+
+/* Whether pixels are so thin, sampled on the chip, or the map so folded, that areas are lost in the rounding of
+ * single precision. */
+static int has_thin_pixels(const PixelMap *map, const Chip *chip)
+{
+    int thin = 0, mirrored = 0;
+    for (int sample = 0; sample < 25; sample++) {
+        const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
+        const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
+        double here[2], right[2], above[2];
+        map_position(map, x, y, here);
+        map_position(map, x + 1.0, y, right);
+        map_position(map, x, y + 1.0, above);
+        const double ux = right[0] - here[0], uy = right[1] - here[1];
+        const double vx = above[0] - here[0], vy = above[1] - here[1];
+        const double area = ux * vy - uy * vx, box = (fabs(ux) + fabs(vx)) * (fabs(uy) + fabs(vy));
+        thin |= fabs(area) < THINNEST * box;
+        mirrored += area < 0.0;
+    }
+    return thin || (mirrored > 0 && mirrored < 25);
 }
 
 /* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip, and parts of
@@ -695,6 +734,7 @@ static void choose_sizes(Job *job, double part)
     job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
     job->side = drop_extent < 1.0 ? 2 : 3;
     job->local_terms = count_local_terms(job->map, job->chip, part);
+    job->slow = job->drop->shape == KERNEL_SQUARE && has_thin_pixels(job->map, job->chip);
 }
 
 /* Add a chip to a window; -1 if memory runs out. */
@@ -944,7 +984,6 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     chip.columns = pixels->shape[1];
     chip.science = pixels->buf;
     chip.factor = (float)(scale_ratio * scale_ratio);
-    chip.unit_weight = (float)unit_weight;
     window.rows = output->shape[0];
     window.columns = output->shape[1];
     window.first_row = row;
@@ -963,16 +1002,27 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         get_plane(&buffers, quality_flags, "quality_flags", 'i', 1, window.rows, window.columns, &failed);
     if (failed)
         goto done;
+    if (!all_finite(&unit_weight, 1) || unit_weight < 0.0 || unit_weight > FLT_MAX) {
+        PyErr_SetString(PyExc_ValueError, "unit_weight: expected a finite number, 0 or more");
+        goto done;
+    }
     if (!all_finite(map.centre, 2) || !all_finite(map.half_size, 2)
         || !all_finite(map.coefficients, 2 * map.terms * map.terms)
         || !all_finite(map.x_knots, map.n_x_knots) || !all_finite(map.y_knots, map.n_y_knots)
-        || !all_finite(map.residual, 2 * map.n_x_knots * map.n_y_knots) || map.half_size[0] <= 0.0
-        || map.half_size[1] <= 0.0) {
-        PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite, or no size");
+        || !all_finite(map.residual, 2 * map.n_x_knots * map.n_y_knots)) {
+        PyErr_SetString(PyExc_ValueError, "the pixel map has numbers that are not finite");
         goto done;
     }
+    chip.unit_weight = (float)unit_weight;
+    for (int axis = 0; axis < 2; axis++) {
+        if (map.half_size[axis] < SMALLEST_HALF_SIZE || map.half_size[axis] > LARGEST_HALF_SIZE) {
+            PyErr_Format(PyExc_ValueError, "the pixel map has a half size out of range: expected 1e-3 to 1e9");
+            goto done;
+        }
+    }
     bounds = map_bounds(&map, &chip);
-    if (!all_finite(&bounds.value, 1) || bounds.value + drop.half_width >= LARGEST_POSITION
+    const double bound_numbers[3] = {bounds.value, bounds.patch_bend, bounds.part_bend};
+    if (!all_finite(bound_numbers, 3) || bounds.value + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
         PyErr_Format(PyExc_ValueError, "the pixel map or the window reaches output pixels beyond %d",
@@ -1080,8 +1130,14 @@ static int execute_module(PyObject *module)
     PyObject *names = PyTuple_New(n_usable_builds);
     if (names == NULL)
         return -1;
-    for (int i = 0; i < n_usable_builds; i++)
-        PyTuple_SET_ITEM(names, i, PyUnicode_FromString(usable_builds[i].name));
+    for (int i = 0; i < n_usable_builds; i++) {
+        PyObject *name = PyUnicode_FromString(usable_builds[i].name);
+        if (name == NULL) {
+            Py_DECREF(names);
+            return -1;
+        }
+        PyTuple_SET_ITEM(names, i, name);
+    }
     const int status = PyModule_AddObjectRef(module, "INSTRUCTION_SETS", names);
     Py_DECREF(names);
     return status;

@@ -38,6 +38,10 @@
 /* A share of a drop below this is rounding noise. */
 #define SMALLEST_SHARE 1e-6f
 
+/* Units of a polynomial's arguments, so that all powers of them that matter are finite numbers. */
+#define SMALLEST_HALF_SIZE 1e-3
+#define LARGEST_HALF_SIZE 1e9
+
 /* Largest output coordinate, so that positions and their differences fit into 32 bits. */
 #define LARGEST_POSITION 268435456.0
 
@@ -112,7 +116,7 @@ typedef struct {
 /* Positions along a block, a constant distance from the columns of its places, with what does not change from
  * row to row; in the order of places, see Workspace. */
 typedef struct {
-    ALIGNED float distance[POSITIONS]; /* from the middle of the lane's part, in chip pixels */
+    ALIGNED double distance[POSITIONS]; /* from the middle of the lane's part, in chip pixels */
     ALIGNED ptrdiff_t knot[POSITIONS]; /* column of knots at or before the position */
     ALIGNED double knot_fraction[POSITIONS];
     ALIGNED float residual[2][POSITIONS]; /* at knot row `knot_row`, in small units */
@@ -126,8 +130,8 @@ typedef struct {
 typedef struct {
     ALIGNED double position[2][MOST_TERMS][MOST_LANES]; /* [axis][power of the distance in rows] */
     /* [axis][power of the distance in columns, from 1][power of the distance in rows] */
-    ALIGNED float slope[2][MOST_TERMS - 1][MOST_TERMS - 1][MOST_LANES];
-    int within; /* whether all positions of the patch are less than LIMIT */
+    ALIGNED double slope[2][MOST_TERMS - 1][MOST_TERMS - 1][MOST_LANES];
+    int within; /* whether all positions of the patch are less than LIMIT, and drops are added by vectors */
 } Expansion;
 
 /* The slopes of a vector of drops' edges, by lane; steps are those along x in which an edge rises or falls as
@@ -153,6 +157,7 @@ typedef struct {
     ptrdiff_t middle_row; /* of the patch, and columns, of the lanes' parts */
     ALIGNED ptrdiff_t middle_column[MOST_LANES];
     int inside; /* whether all boxes of the patch lie in the window */
+    int climbs; /* whether neighbouring pixels of a chip row fall on different output rows */
     ptrdiff_t anchor; /* output pixel of lane 0's origin, counted in the window */
     ptrdiff_t ahead; /* output pixels to where the pixels PREFETCH_ROWS chip rows on will fall */
     ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of the lanes' origins, in the grid */
@@ -171,8 +176,8 @@ typedef struct {
     ALIGNED float twice[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][8];
     ALIGNED float once[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4];
     ALIGNED int32_t bits[2][LARGEST_BOX][LARGEST_BOX / 4][MOST_LANES][4]; /* context bits of shares that are not 0 */
-    /* What pixels add for each share, in the order of columns, all 0 for pixels of weight 0. */
-    ALIGNED float pair[BLOCK][2]; /* weight x value, weight */
+    /* What pixels add for each share, in the order of columns. */
+    ALIGNED float pair[BLOCK][2]; /* weight x value, weight; 0 for pixels of weight 0 */
     ALIGNED float variance[BLOCK]; /* weight^2 x variance */
     ALIGNED int32_t quality[BLOCK];
     ALIGNED float weight[BLOCK], value[BLOCK];
@@ -187,6 +192,7 @@ typedef struct {
     const unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
     int side; /* of the boxes that most drops need, 2 or 3 */
+    int slow; /* whether all drops are to be added one by one */
     int local_terms; /* of the polynomials along a lane's part of a chip row */
     double largest_residual; /* of the map, in output pixels */
     const RowPlace *edge_places; /* of the lower and upper edge of each chip row, or NULL without knots */
@@ -196,28 +202,28 @@ typedef struct {
 } Job;
 
 /* Give the output position of a position on the chip, without the residual. */
-void map_position(const PixelMap *map, double x, double y, double out[2]);
+static void map_position(const PixelMap *map, double x, double y, double out[2]);
 
 /* Give the output position of a position on the chip. */
-void exact_position(const PixelMap *map, double x, double y, double out[2]);
+static void exact_position(const PixelMap *map, double x, double y, double out[2]);
 
 /* Give the output positions of the corners of a pixel's drop, [axis][corner]. */
-void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4]);
+static void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4]);
 
 /* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
-void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units);
+static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units);
 
 /* Start a side of a block divided into lanes: positions offset from the columns of the places, and the same from
  * column `last_position` of the block on. */
-void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
+static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
                 double offset);
 
 /* Give the Taylor coefficients of the map's polynomial about chip row y, [power of y][power of x], for a number
  * of powers of y; x as in the polynomial, y in chip pixels. */
-void expand_row(const PixelMap *map, int axis, double y, int n_powers,
+static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
                 double coefficients[MOST_TERMS][LARGEST_DEGREE + 1]);
 
 /* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
-double share_of_pixel(const double x[4], const double y[4], double left, double bottom);
+static double share_of_pixel(const double x[4], const double y[4], double left, double bottom);
 
 #endif

@@ -70,7 +70,8 @@ static __attribute__((noinline)) void NAME(add_slowly)(const Job *job, int k)
             for (ptrdiff_t x = first[0]; x <= last[0]; x++) {
                 const double left = lowest[0] + (double)(x - box[0]), bottom = lowest[1] + (double)(y - box[1]);
                 const float share = (float)share_of_pixel(corner[0], corner[1], left, bottom);
-                if (share > SMALLEST_SHARE)
+                /* In double precision, so smaller ones than elsewhere are no noise. */
+                if (share > 1e-12f)
                     NAME(add_one)(job, of_block, y, x, share);
             }
         }
@@ -102,7 +103,7 @@ INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_
         const NAME(Flags) first = low >> bits;
         widest = LARGER(widest, (high >> bits) - first);
         *(axis == 0 ? &drops->border_x : &drops->border_y) =
-            __builtin_convertvector(DIFFERENCE((first + 1) << bits, p0), NAME(Vector));
+            __builtin_convertvector(DIFFERENCE((NAME(Wrapping))(first + 1) << bits, p0), NAME(Vector));
         *(NAME(Flags) *)ws->box[axis] = first;
     }
     return widest;
@@ -160,8 +161,8 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes
     const Window *window = job->window;
     const ptrdiff_t anchor = ws->anchor, stride = 8 * window->columns;
     char *sums = (char *)window->sums + 8 * anchor;
-    /* The finer the output pixels, the more of their rows are met from a chip row to the next. */
-    if (side > 2 || k % 2 == 0) {
+    /* Every second pixel tells enough, but where chip rows climb over many rows of fine output pixels. */
+    if (k % 2 == 0 || (side > 2 && ws->climbs)) {
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
@@ -429,9 +430,8 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_we
 INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted)
 {
     Workspace *ws = job->workspace;
-    const double half_width = job->drop->half_width * ldexp(1.0, job->bits) + 0.5;
-    const int32_t half = (int32_t)MIN(half_width, LIMIT);
-    if (!ws->expansion.within || half_width >= LIMIT) {
+    const int32_t half = (int32_t)(job->drop->half_width * ldexp(1.0, job->bits) + 0.5);
+    if (!ws->expansion.within) {
         NAME(add_all_slowly)(job);
         NAME(find_centres)(job, row);
         return NAME(count_inside)(job);
@@ -482,8 +482,8 @@ INLINE void NAME(read_row)(const Chip *chip, ptrdiff_t at, const ptrdiff_t n, fl
             weights[p] = weight[p] * unit;
     }
     /* By their bits: compilers take for granted that 0 times a number is 0. */
-    const int32_t *restrict science = (const int32_t *)(chip->science + at);
-    int32_t *restrict bits = (int32_t *)values;
+    const FloatBits *restrict science = (const FloatBits *)(chip->science + at);
+    FloatBits *restrict bits = (FloatBits *)values;
     for (ptrdiff_t p = 0; p < n; p++)
         bits[p] = weights[p] != 0.0f ? science[p] : 0;
 }
@@ -540,11 +540,15 @@ INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t first_row, Place place)
         ws->lane_at[l] = (int32_t)((ws->origin[1][l] - ws->origin[1][0]) * window->columns)
                          + ws->origin[0][l] - ws->origin[0][0];
     ws->anchor = (ws->origin[1][0] - window->first_row) * window->columns + ws->origin[0][0] - window->first_column;
-    double here[2], ahead[2];
+    double here[2], right[2], ahead[2];
     map_position(job->map, (double)ws->first_column, (double)ws->middle_row, here);
+    map_position(job->map, (double)(ws->first_column + 1), (double)ws->middle_row, right);
+    ws->climbs = fabs(right[1] - here[1]) > 0.25;
     map_position(job->map, (double)ws->first_column, (double)(ws->middle_row + OUTPUT_ROWS_AHEAD), ahead);
     /* To the middle of a box. */
-    ws->ahead = (ptrdiff_t)rint(ahead[1] - here[1] + 1.0) * window->columns + (ptrdiff_t)rint(ahead[0] - here[0] + 1.0);
+    for (int axis = 0; axis < 2; axis++)
+        ahead[axis] = MIN(MAX(rint(ahead[axis] - here[axis] + 1.0), -1e6), 1e6);
+    ws->ahead = (ptrdiff_t)ahead[1] * window->columns + (ptrdiff_t)ahead[0];
 }
 
 INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t first)
@@ -618,7 +622,6 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
     }
 }
 
-#undef ABSOLUTE_DOUBLES
 #undef COLUMN_OF
 #undef PART
 #undef PLACES

@@ -1,13 +1,11 @@
 /* Evaluation of the pixel map for the drizzle kernel; included by _kernel_body.h for each instruction set.
  *
- * For each patch the map's polynomial is expanded about the middles of the lanes' parts.  Few terms count there,
- * and all but the first do in single precision.
+ * For each patch the map's polynomial is expanded about the middles of the lanes' parts, where few terms count.
  */
 
 /* Numbers of half as many lanes, in double precision and converted. */
 typedef double NAME(Doubles) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
 typedef int64_t NAME(Longs) __attribute__((vector_size(4 * LANES), aligned(8), may_alias));
-typedef float NAME(HalfVector) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 typedef int32_t NAME(HalfFlags) __attribute__((vector_size(2 * LANES), aligned(4), may_alias));
 #define ABSOLUTE_DOUBLES(v) ((NAME(Doubles))((NAME(Longs))(v) & INT64_MAX))
 
@@ -42,7 +40,7 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
     Expansion *expansion = &ws->expansion;
     const int n = job->local_terms;
     const double units = ldexp(1.0, job->bits), largest_distance[2] = {0.5 * PART + 0.5, 0.5 * PATCH_ROWS + 0.5};
-    expansion->within = 1;
+    expansion->within = !job->slow;
     for (int axis = 0; axis < 2; axis++) {
         double by_row[MOST_TERMS][LARGEST_DEGREE + 1];
         expand_row(job->map, axis, (double)ws->middle_row, n, by_row);
@@ -66,8 +64,7 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
                     if (i == 0)
                         *(NAME(Doubles) *)&expansion->position[axis][j][first] = terms[0];
                     else
-                        *(NAME(HalfVector) *)&expansion->slope[axis][i - 1][j][first] =
-                            __builtin_convertvector(terms[i], NAME(HalfVector));
+                        *(NAME(Doubles) *)&expansion->slope[axis][i - 1][j][first] = terms[i];
                 }
                 row_distance *= largest_distance[1];
             }
@@ -83,36 +80,31 @@ INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowP
 {
     const Expansion *expansion = &job->workspace->expansion;
     for (int axis = 0; axis < 2; axis++) {
-        ALIGNED int32_t middle[LANES];
-        UNROLL
         for (int first = 0; first < LANES; first += LANES / 2) {
-            NAME(Doubles) position = *(const NAME(Doubles) *)&expansion->position[axis][n - 1][first];
+            /* Coefficients of the powers of the distance in columns, on this row. */
+            NAME(Doubles) terms[MOST_TERMS];
             UNROLL
-            for (int j = n - 2; j >= 0; j--)
-                position = position * row_distance + *(const NAME(Doubles) *)&expansion->position[axis][j][first];
-            *(NAME(HalfFlags) *)&middle[first] = __builtin_convertvector(position, NAME(HalfFlags));
+            for (int i = 0; i < n; i++) {
+                const double(*by_row)[MOST_LANES] =
+                    i == 0 ? expansion->position[axis] : expansion->slope[axis][i - 1];
+                terms[i] = *(const NAME(Doubles) *)&by_row[n - 1 - i][first];
+                UNROLL
+                for (int j = n - 2 - i; j >= 0; j--)
+                    terms[i] = terms[i] * row_distance + *(const NAME(Doubles) *)&by_row[j][first];
+            }
+            for (int k = first; k < PLACES; k += LANES) {
+                const NAME(Doubles) distance = *(const NAME(Doubles) *)&side->distance[k];
+                NAME(Doubles) sum = terms[n - 1];
+                UNROLL
+                for (int i = n - 2; i >= 0; i--)
+                    sum = FUSED_DOUBLES(sum, distance, terms[i]);
+                *(NAME(HalfFlags) *)&out[axis][k] = __builtin_convertvector(sum, NAME(HalfFlags));
+            }
         }
-        NAME(Vector) slopes[MOST_TERMS - 1];
-        UNROLL
-        for (int i = 0; i < n - 1; i++) {
-            slopes[i] = *(const NAME(Vector) *)expansion->slope[axis][i][n - 2 - i];
-            UNROLL
-            for (int j = n - 3 - i; j >= 0; j--)
-                slopes[i] = FUSED(slopes[i], ALL((float)row_distance),
-                                  *(const NAME(Vector) *)expansion->slope[axis][i][j]);
-        }
-        for (int k = 0; k < PLACES; k += LANES) {
-            const NAME(Vector) distance = *(const NAME(Vector) *)&side->distance[k];
-            NAME(Vector) sum = slopes[n - 2], residual = ALL(0.0f);
-            UNROLL
-            for (int i = n - 3; i >= 0; i--)
-                sum = FUSED(sum, distance, slopes[i]);
-            if (place != NULL)
-                residual = FUSED(*(const NAME(Vector) *)&side->residual_step[axis][k], ALL(place->fraction),
-                                 *(const NAME(Vector) *)&side->residual[axis][k]);
-            sum = FUSED(sum, distance, residual);
-            *(NAME(Flags) *)&out[axis][k] =
-                *(const NAME(Flags) *)middle + __builtin_convertvector(sum, NAME(Flags));
+        for (int k = 0; k < PLACES && place != NULL; k += LANES) {
+            const NAME(Vector) residual = FUSED(*(const NAME(Vector) *)&side->residual_step[axis][k],
+                                                ALL(place->fraction), *(const NAME(Vector) *)&side->residual[axis][k]);
+            *(NAME(Flags) *)&out[axis][k] += __builtin_convertvector(residual, NAME(Flags));
         }
     }
 }

@@ -244,7 +244,8 @@ def add_chip_to_rows(
     Parameters
     ----------
     science : ndarray of float32
-        Pixels, shape (ny, nx); finite wherever `weight` is not 0, any value elsewhere.
+        Pixels, shape (ny, nx); wherever `weight` is not 0, finite, and so in single precision their products
+        with weight and squared scale ratio; any value elsewhere.
     weight : ndarray of float32 or bool
         Weights, same shape, 0 for pixels that do not count, or which pixels count.
     pixel_map : PolynomialMap
@@ -278,6 +279,10 @@ def add_chip_to_rows(
     ValueError
         If an array has a wrong type or shape, or a number is out of range.
     """
+    n_planes = 0 if window.context is None else len(window.context)
+    if n_planes and not 0 <= chip_number < n_planes * _CONTEXT_BITS:
+        message = f"chip_number: found {chip_number}, expected 0 to {n_planes * _CONTEXT_BITS - 1}"
+        raise ValueError(message)
     plane, bit = divmod(chip_number, _CONTEXT_BITS)
     return _kernel.add_chip(
         np.ascontiguousarray(science, dtype=np.float32),
