@@ -58,8 +58,8 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 #define FEWEST_LOCAL_TERMS 4
 
 /* How many chip rows ahead memory is asked for. */
-#define INPUT_ROWS_AHEAD 6
-#define OUTPUT_ROWS_AHEAD 8
+#define INPUT_ROWS_AHEAD 12
+#define OUTPUT_ROWS_AHEAD 12
 
 /* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
  * pairs are joined in turn from both; then whole quarters are. */
