@@ -188,16 +188,23 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes
 }
 
 /* Add the spread shares of a vector of pixels whose boxes may reach beyond the window. */
-static __attribute__((noinline)) void NAME(add_crossing)(const Job *job, int k, const int side)
+INLINE void NAME(add_crossing)(const Job *job, int k, const int side)
 {
     const Window *window = job->window;
     const Workspace *ws = job->workspace;
+    const ptrdiff_t width = (side + 3) / 4 * 4;
     for (int slot = 0; slot < LANES; slot++) {
         const int lane = LANE_OF(slot), of_block = lane * PART + k;
         const ptrdiff_t column = (ptrdiff_t)ws->box[0][lane] + ws->origin[0][lane] - window->first_column;
         const ptrdiff_t row = (ptrdiff_t)ws->box[1][lane] + ws->origin[1][lane] - window->first_row;
         if (ws->pair[of_block][1] == 0.0f || row + side <= 0 || row >= window->rows)
             continue;
+        if (row >= 0 && row + side <= window->rows && column >= 0 && column + width <= window->columns) {
+            const ptrdiff_t at = row * window->columns + column;
+            NAME(add_sums)((char *)(window->sums + 2 * at), 8 * window->columns, ws, k, slot, of_block, side);
+            NAME(add_planes)(window, at, ws, k, slot, of_block, side, PLANES_ANY);
+            continue;
+        }
         for (int b = 0; b < side; b++) {
             for (int a = 0; a < side; a++) {
                 const float share = ws->once[k % 2][b][a / 4][slot][a % 4];
@@ -249,11 +256,19 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
         NAME(add_slowly)(job, k);
         return;
     }
-    NAME(share_out)(job, k, drops, side, PLANES_ANY);
-    if (ws->inside)
+    if (ws->inside) {
+        NAME(share_out)(job, k, drops, side, PLANES_ANY);
         NAME(add_inside)(job, k, side, PLANES_ANY);
-    else
+    } else if (side == 2) {
+        NAME(share_out)(job, k, drops, 2, PLANES_ANY);
+        NAME(add_crossing)(job, k, 2);
+    } else if (side == 3) {
+        NAME(share_out)(job, k, drops, 3, PLANES_ANY);
+        NAME(add_crossing)(job, k, 3);
+    } else {
+        NAME(share_out)(job, k, drops, side, PLANES_ANY);
         NAME(add_crossing)(job, k, side);
+    }
 }
 
 /* Add a block, whose patch lies in the window, and most of whose drops need boxes of a given side.
