@@ -53,6 +53,9 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 /* Least area of a pixel, in units of that of the upright box about it, for single precision. */
 #define THINNEST 0.125
 
+/* Places along each axis of a chip at which its map is sampled. */
+#define SAMPLES 5
+
 /* Most output pixels that the terms left out of a local polynomial may be worth, and how many are kept anyway. */
 #define SMALLEST_TERM 2.5e-7
 #define FEWEST_LOCAL_TERMS 4
@@ -62,7 +65,7 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 #define OUTPUT_ROWS_AHEAD 12
 
 /* Rearrangements of the numbers of two vectors.  Within each quarter of 16 numbers (half of 8), numbers and
- * pairs are joined in turn from both; then whole quarters are. */
+ * pairs are joined in turn from both; or numbers of one are doubled, of its quarters or of its halves. */
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(v, w, ...) __builtin_shufflevector(v, w, __VA_ARGS__)
 #else
@@ -137,8 +140,10 @@ static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, do
     return low;
 }
 
-static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
-                double offset)
+/* Start a side of a block divided into lanes: positions offset from the columns of the places, and the same from
+ * column `last_position` of the block on. */
+static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes,
+                       ptrdiff_t last_position, double offset)
 {
     side->lanes = lanes;
     side->knot_row = -1;
@@ -151,6 +156,7 @@ static void start_side(const PixelMap *map, const Workspace *workspace, Side *si
     }
 }
 
+/* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
 static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
 {
     const ptrdiff_t n = map->n_x_knots;
@@ -168,8 +174,10 @@ static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row
     side->knot_row = knot_row;
 }
 
+/* Give the Taylor coefficients of the map's polynomial about chip row y, [power of y][power of x], for a number
+ * of powers of y; x as in the polynomial, y in chip pixels. */
 static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
-                double coefficients[MOST_TERMS][LARGEST_DEGREE + 1])
+                       double coefficients[MOST_TERMS][LARGEST_DEGREE + 1])
 {
     const double t = (y - map->centre[1]) / map->half_size[1];
     const ptrdiff_t n = map->terms;
@@ -188,6 +196,7 @@ static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
     }
 }
 
+/* Give the output position of a position on the chip, without the residual. */
 static void map_position(const PixelMap *map, double x, double y, double out[2])
 {
     const double s = (x - map->centre[0]) / map->half_size[0], t = (y - map->centre[1]) / map->half_size[1];
@@ -203,6 +212,7 @@ static void map_position(const PixelMap *map, double x, double y, double out[2])
     }
 }
 
+/* Give the output position of a position on the chip. */
 static void exact_position(const PixelMap *map, double x, double y, double out[2])
 {
     map_position(map, x, y, out);
@@ -220,6 +230,7 @@ static void exact_position(const PixelMap *map, double x, double y, double out[2
     }
 }
 
+/* Give the output positions of the corners of a pixel's drop, [axis][corner]. */
 static void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4])
 {
     const double half = drop->half_width;
@@ -323,6 +334,7 @@ static double edge_integral(double x0, double y0, double x1, double y1, double l
     return sign * (to - from) * (inside + above) / climb;
 }
 
+/* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
 static double share_of_pixel(const double x[4], const double y[4], double left, double bottom)
 {
     double area = 0.0, total = 0.0, size = 0.0;
@@ -340,9 +352,10 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
 /* Operations on vectors: the smaller and larger of whole numbers and of numbers, whether any number is not 0,
- * v w + sum and sum - v w (also of four, of one and of half as many doubles), eight sums in memory to which v times the pair of numbers in
- * 64 bits is added, the reciprocals of numbers that are not 0 to single precision, numbers of `v` where `sign` is
- * positive and of `negative` elsewhere, and `v` where `other` is above `limit`, else 0.
+ * v w + sum and sum - v w, the first also of half as many doubles, of four numbers and of one, eight sums in
+ * memory to which v times the pair of numbers in 64 bits is added, the reciprocals of numbers that are not 0 to
+ * single precision, numbers of `v` where `sign` is positive and of `negative` elsewhere, and `v` where `other` is
+ * above `limit`, else 0.
  *
  * Products and sums are fused here and nowhere else, since compilers may not do it by themselves: so all paths
  * through a build make the same bits. */
@@ -366,25 +379,19 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
 #define ANY(v) NAME(any)(v)
 #include "_kernel_body.h"
-#undef NAME
-#undef CHOOSE
-#undef SMALLER
-#undef LARGER
-#undef MINIMUM
-#undef MAXIMUM
-#undef FUSED
-#undef FUSED_AWAY
+
+/* What follows is not different for lanes of other numbers. */
 #undef FUSED_FOUR
 #undef FUSED_ONE
-#undef FUSED_DOUBLES
 #undef ADD_EIGHT
-#undef RECIPROCAL
-#undef IF_NEGATIVE
-#undef KEPT_ABOVE
-#undef ANY
-#undef LANES
 
 #ifdef HAVE_X86_BUILDS
+#define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
+#define ADD_EIGHT(sums, v, bits)                                                                              \
+    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
+                                           _mm256_loadu_ps(sums)))
+#define FUSED_ONE __builtin_fmaf
+
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #else
@@ -399,11 +406,6 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
 #define MAXIMUM(v, w) ((NAME(Vector))_mm256_max_ps((__m256)(v), (__m256)(w)))
 #define FUSED(v, w, sum) ((NAME(Vector))_mm256_fmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm256_fnmadd_ps((__m256)(v), (__m256)(w), (__m256)(sum)))
-#define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define ADD_EIGHT(sums, v, bits)                                                                              \
-    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
-                                           _mm256_loadu_ps(sums)))
-#define FUSED_ONE __builtin_fmaf
 #define FUSED_DOUBLES(v, w, sum) ((NAME(Doubles))_mm256_fmadd_pd((__m256d)(v), (__m256d)(w), (__m256d)(sum)))
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm256_rcp_ps((__m256)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
@@ -411,22 +413,6 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
 #define ANY(v) (_mm256_testz_si256((__m256i)(v), (__m256i)(v)) == 0)
 #include "_kernel_body.h"
-#undef NAME
-#undef LANES
-#undef SMALLER
-#undef LARGER
-#undef MINIMUM
-#undef MAXIMUM
-#undef FUSED
-#undef FUSED_AWAY
-#undef FUSED_FOUR
-#undef FUSED_ONE
-#undef FUSED_DOUBLES
-#undef ADD_EIGHT
-#undef RECIPROCAL
-#undef IF_NEGATIVE
-#undef KEPT_ABOVE
-#undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))),         \
@@ -444,11 +430,6 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
 #define MAXIMUM(v, w) ((NAME(Vector))_mm512_max_ps((__m512)(v), (__m512)(w)))
 #define FUSED(v, w, sum) ((NAME(Vector))_mm512_fmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
 #define FUSED_AWAY(v, w, sum) ((NAME(Vector))_mm512_fnmadd_ps((__m512)(v), (__m512)(w), (__m512)(sum)))
-#define FUSED_FOUR(v, w, sum) ((Four)_mm_fmadd_ps((__m128)(v), (__m128)(w), (__m128)(sum)))
-#define ADD_EIGHT(sums, v, bits)                                                                              \
-    _mm256_storeu_ps(sums, _mm256_fmadd_ps(_mm256_loadu_ps(v), (__m256)_mm256_set1_epi64x(bits),              \
-                                           _mm256_loadu_ps(sums)))
-#define FUSED_ONE __builtin_fmaf
 #define FUSED_DOUBLES(v, w, sum) ((NAME(Doubles))_mm512_fmadd_pd((__m512d)(v), (__m512d)(w), (__m512d)(sum)))
 #define RECIPROCAL(v) NAME(improved_reciprocal)(v, (NAME(Vector))_mm512_rcp14_ps((__m512)(v)))
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
@@ -457,21 +438,6 @@ static double share_of_pixel(const double x[4], const double y[4], double left, 
     ((NAME(Vector))_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)(other), (__m512)(limit), _CMP_GT_OQ), (__m512)(v)))
 #define ANY(v) (_mm512_test_epi32_mask((__m512i)(v), (__m512i)(v)) != 0)
 #include "_kernel_body.h"
-#undef NAME
-#undef SMALLER
-#undef LARGER
-#undef MINIMUM
-#undef MAXIMUM
-#undef FUSED
-#undef FUSED_AWAY
-#undef FUSED_FOUR
-#undef FUSED_ONE
-#undef FUSED_DOUBLES
-#undef ADD_EIGHT
-#undef RECIPROCAL
-#undef IF_NEGATIVE
-#undef KEPT_ABOVE
-#undef ANY
 #ifdef __clang__
 #pragma clang attribute pop
 #else
@@ -636,8 +602,18 @@ static void touch_chip(const PixelMap *map, const Chip *chip, const Window *wind
     }
 }
 
-/* Find the places of the edges and centres of all chip rows among the rows of knots; 0 if memory runs out. */
-static int find_row_places(const Job *job, RowPlace **edges, RowPlace **centres)
+/* Whether any of a row of patches can reach the window. */
+static int any_reaches(const unsigned char *patches, ptrdiff_t n)
+{
+    int any = 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        any |= patches[i] != PLACE_OUTSIDE;
+    return any;
+}
+
+/* Find the places of the edges and centres of chip rows among the rows of knots, where patches, n_x in a row, can
+ * reach the window; 0 if memory runs out. */
+static int find_row_places(const Job *job, ptrdiff_t n_x, RowPlace **edges, RowPlace **centres)
 {
     const PixelMap *map = job->map;
     if (map->n_y_knots == 0)
@@ -648,6 +624,8 @@ static int find_row_places(const Job *job, RowPlace **edges, RowPlace **centres)
     if (*edges == NULL || *centres == NULL)
         return 0;
     for (ptrdiff_t row = 0; row < n_rows; row++) {
+        if (!any_reaches(job->patches + row / PATCH_ROWS * n_x, n_x))
+            continue;
         const double half = job->drop->half_width, y[3] = {(double)row - half, (double)row + half, (double)row};
         for (int i = 0; i < 3; i++) {
             RowPlace *place = i < 2 ? &(*edges)[2 * row + i] : &(*centres)[row];
@@ -659,21 +637,33 @@ static int find_row_places(const Job *job, RowPlace **edges, RowPlace **centres)
     return 1;
 }
 
+/* Give the output distances, by axis, of the next pixels to the right and above at one of SAMPLES x SAMPLES
+ * places on the chip. */
+static void sample_steps(const PixelMap *map, const Chip *chip, int sample, double right[2], double up[2])
+{
+    const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
+    const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
+    double here[2];
+    map_position(map, x, y, here);
+    map_position(map, x + 1.0, y, right);
+    map_position(map, x, y + 1.0, up);
+    for (int axis = 0; axis < 2; axis++) {
+        right[axis] -= here[axis];
+        up[axis] -= here[axis];
+    }
+}
+
 /* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
  * on the chip. */
 static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double part, double *drop_extent,
                          double *part_extent)
 {
     *drop_extent = *part_extent = 0.0;
-    for (int sample = 0; sample < 25; sample++) {
-        const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
-        const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
-        double here[2], right[2], above[2];
-        map_position(map, x, y, here);
-        map_position(map, x + 1.0, y, right);
-        map_position(map, x, y + 1.0, above);
+    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
+        double right[2], up[2];
+        sample_steps(map, chip, sample, right, up);
         for (int axis = 0; axis < 2; axis++) {
-            const double along_x = fabs(right[axis] - here[axis]), along_y = fabs(above[axis] - here[axis]);
+            const double along_x = fabs(right[axis]), along_y = fabs(up[axis]);
             const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
                                                              : 2.0 * drop->half_width * (along_x + along_y);
             *drop_extent = MAX(*drop_extent, size);
@@ -707,20 +697,15 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
 static int has_thin_pixels(const PixelMap *map, const Chip *chip)
 {
     int thin = 0, mirrored = 0;
-    for (int sample = 0; sample < 25; sample++) {
-        const double x = (double)(chip->columns - 1) * (sample % 5) / 4.0;
-        const double y = (double)(chip->rows - 1) * (double)(sample / 5) / 4.0;
-        double here[2], right[2], above[2];
-        map_position(map, x, y, here);
-        map_position(map, x + 1.0, y, right);
-        map_position(map, x, y + 1.0, above);
-        const double ux = right[0] - here[0], uy = right[1] - here[1];
-        const double vx = above[0] - here[0], vy = above[1] - here[1];
-        const double area = ux * vy - uy * vx, box = (fabs(ux) + fabs(vx)) * (fabs(uy) + fabs(vy));
+    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
+        double right[2], up[2];
+        sample_steps(map, chip, sample, right, up);
+        const double area = right[0] * up[1] - right[1] * up[0];
+        const double box = (fabs(right[0]) + fabs(up[0])) * (fabs(right[1]) + fabs(up[1]));
         thin |= fabs(area) < THINNEST * box;
         mirrored += area < 0.0;
     }
-    return thin || (mirrored > 0 && mirrored < 25);
+    return thin || (mirrored > 0 && mirrored < SAMPLES * SAMPLES);
 }
 
 /* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip, and parts of
@@ -761,11 +746,11 @@ static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *ch
         n_used = 0;
         goto done;
     }
-    if (!find_row_places(&job, &edge_places, &centre_places))
+    job.patches = patches;
+    if (!find_row_places(&job, n_blocks, &edge_places, &centre_places))
         goto done;
     if (window->touched != NULL)
         touch_chip(map, chip, window, bounds->part_bend + margin);
-    job.patches = patches;
     job.edge_places = edge_places;
     job.centre_places = centre_places;
     n_used = build->add_chip(&job);
@@ -1016,7 +1001,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     chip.unit_weight = (float)unit_weight;
     for (int axis = 0; axis < 2; axis++) {
         if (map.half_size[axis] < SMALLEST_HALF_SIZE || map.half_size[axis] > LARGEST_HALF_SIZE) {
-            PyErr_Format(PyExc_ValueError, "the pixel map has a half size out of range: expected 1e-3 to 1e9");
+            PyErr_SetString(PyExc_ValueError, "the pixel map has a half size out of range: expected 1e-3 to 1e9");
             goto done;
         }
     }

@@ -38,6 +38,9 @@
 /* A share of a drop below this is rounding noise. */
 #define SMALLEST_SHARE 1e-6f
 
+/* The same for shares that are worked out in double precision. */
+#define SMALLEST_EXACT_SHARE 1e-12f
+
 /* Units of a polynomial's arguments, so that all powers of them that matter are finite numbers. */
 #define SMALLEST_HALF_SIZE 1e-3
 #define LARGEST_HALF_SIZE 1e9
@@ -128,9 +131,8 @@ typedef struct {
 /* The map's polynomial about the middles of the lanes' parts of a patch, in small units from the lanes' origins:
  * Taylor coefficients of the distances in chip pixels, by lane. */
 typedef struct {
-    ALIGNED double position[2][MOST_TERMS][MOST_LANES]; /* [axis][power of the distance in rows] */
-    /* [axis][power of the distance in columns, from 1][power of the distance in rows] */
-    ALIGNED double slope[2][MOST_TERMS - 1][MOST_TERMS - 1][MOST_LANES];
+    /* [axis][power of the distance in columns][power of the distance in rows] */
+    ALIGNED double terms[2][MOST_TERMS][MOST_TERMS][MOST_LANES];
     int within; /* whether all positions of the patch are less than LIMIT, and drops are added by vectors */
 } Expansion;
 
@@ -159,7 +161,7 @@ typedef struct {
     int inside; /* whether all boxes of the patch lie in the window */
     int climbs; /* whether neighbouring pixels of a chip row fall on different output rows */
     ptrdiff_t anchor; /* output pixel of lane 0's origin, counted in the window */
-    ptrdiff_t ahead; /* output pixels to where the pixels PREFETCH_ROWS chip rows on will fall */
+    ptrdiff_t ahead; /* output pixels to where the pixels OUTPUT_ROWS_AHEAD chip rows on will fall */
     ALIGNED int32_t origin[2][MOST_LANES]; /* [axis]: output pixel of the lanes' origins, in the grid */
     ALIGNED int32_t lane_at[MOST_LANES]; /* output pixels from lane 0's origin to the others' */
     ALIGNED int32_t edges[2][2][2][POSITIONS]; /* positions [edge row][side][axis] */
@@ -200,30 +202,5 @@ typedef struct {
     int shared_edges; /* whether the drops' edges are those of their neighbours */
     Workspace *workspace;
 } Job;
-
-/* Give the output position of a position on the chip, without the residual. */
-static void map_position(const PixelMap *map, double x, double y, double out[2]);
-
-/* Give the output position of a position on the chip. */
-static void exact_position(const PixelMap *map, double x, double y, double out[2]);
-
-/* Give the output positions of the corners of a pixel's drop, [axis][corner]. */
-static void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4]);
-
-/* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
-static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units);
-
-/* Start a side of a block divided into lanes: positions offset from the columns of the places, and the same from
- * column `last_position` of the block on. */
-static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes, ptrdiff_t last_position,
-                double offset);
-
-/* Give the Taylor coefficients of the map's polynomial about chip row y, [power of y][power of x], for a number
- * of powers of y; x as in the polynomial, y in chip pixels. */
-static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
-                double coefficients[MOST_TERMS][LARGEST_DEGREE + 1]);
-
-/* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
-static double share_of_pixel(const double x[4], const double y[4], double left, double bottom);
 
 #endif

@@ -1,8 +1,7 @@
 /* The drizzle kernel's loops over pixels; included by _kernel.c once for each instruction set.
  *
  * The including file defines NAME(function), which gives each build its own names, LANES, the numbers in a
- * vector, and operations on vectors.  All loops run over whole blocks, of fixed length and written without
- * branches, so that compilers vectorise them.
+ * vector, and operations on vectors, most of which are taken back at the end.
  *
  * A pixel's shares do not depend on the window: blocks and patches begin at fixed chip columns and rows, and
  * their arithmetic is the same wherever the window ends.  Nor does the order in which an output pixel receives
@@ -70,8 +69,7 @@ static __attribute__((noinline)) void NAME(add_slowly)(const Job *job, int k)
             for (ptrdiff_t x = first[0]; x <= last[0]; x++) {
                 const double left = lowest[0] + (double)(x - box[0]), bottom = lowest[1] + (double)(y - box[1]);
                 const float share = (float)share_of_pixel(corner[0], corner[1], left, bottom);
-                /* In double precision, so smaller ones than elsewhere are no noise. */
-                if (share > 1e-12f)
+                if (share > SMALLEST_EXACT_SHARE)
                     NAME(add_one)(job, of_block, y, x, share);
             }
         }
@@ -245,6 +243,16 @@ INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, con
     NAME(spread_shares)(ws, k % 2, side, share, planes, job->window->context_bit);
 }
 
+/* Add a vector of drops in boxes of a given side. */
+INLINE void NAME(add_vector)(const Job *job, int k, const NAME(Drops) *drops, const int side)
+{
+    NAME(share_out)(job, k, drops, side, PLANES_ANY);
+    if (job->workspace->inside)
+        NAME(add_inside)(job, k, side, PLANES_ANY);
+    else
+        NAME(add_crossing)(job, k, side);
+}
+
 /* Add a vector of drops in boxes of whatever side they need, but no less than most of the chip's. */
 static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const NAME(Drops) *drops)
 {
@@ -252,23 +260,14 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
     int side = job->side;
     for (int l = 0; l < LANES; l++)
         side = MAX(side, ws->widest[l] + 1);
-    if (side > LARGEST_BOX) {
+    if (side > LARGEST_BOX)
         NAME(add_slowly)(job, k);
-        return;
-    }
-    if (ws->inside) {
-        NAME(share_out)(job, k, drops, side, PLANES_ANY);
-        NAME(add_inside)(job, k, side, PLANES_ANY);
-    } else if (side == 2) {
-        NAME(share_out)(job, k, drops, 2, PLANES_ANY);
-        NAME(add_crossing)(job, k, 2);
-    } else if (side == 3) {
-        NAME(share_out)(job, k, drops, 3, PLANES_ANY);
-        NAME(add_crossing)(job, k, 3);
-    } else {
-        NAME(share_out)(job, k, drops, side, PLANES_ANY);
-        NAME(add_crossing)(job, k, side);
-    }
+    else if (side == 2)
+        NAME(add_vector)(job, k, drops, 2);
+    else if (side == 3)
+        NAME(add_vector)(job, k, drops, 3);
+    else
+        NAME(add_vector)(job, k, drops, side);
 }
 
 /* Add a block, whose patch lies in the window, and most of whose drops need boxes of a given side.
@@ -409,17 +408,12 @@ INLINE ptrdiff_t NAME(count_inside)(const Job *job)
     return n;
 }
 
-/* Add a block of a chip row, with some weighted pixels, with the square kernel; `*edge` is the chip row whose
- * lower edge is at hand.  Gives the number of the weighted pixels whose centres lie in the window. */
-INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted, ptrdiff_t *edge)
+/* Add a block of a chip row with the square kernel; `*edge` is the chip row whose lower edge is at hand.  Tells
+ * whether any drops reach the window. */
+INLINE int NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge)
 {
     Workspace *ws = job->workspace;
     const int shared = job->shared_edges, lower = shared ? (int)(row & 1) : 0, upper = 1 - lower;
-    if (!ws->expansion.within) {
-        NAME(add_all_slowly)(job);
-        NAME(find_centres)(job, row);
-        return NAME(count_inside)(job);
-    }
     const int lower_known = shared && *edge == row;
     if (!lower_known)
         NAME(evaluate_edge)(job, row, 0, ws->edges[lower]);
@@ -432,25 +426,15 @@ INLINE ptrdiff_t NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t n_we
         corners[axis][2] = shared ? ws->edges[upper][0][axis] + LANES : ws->edges[upper][1][axis];
         corners[axis][3] = ws->edges[upper][0][axis];
     }
-    if (!NAME(add_quadrilaterals)(job, corners, lower, lower_known, shared))
-        return 0;
-    if (ws->inside)
-        return n_weighted;
-    NAME(find_centres)(job, row);
-    return NAME(count_inside)(job);
+    return NAME(add_quadrilaterals)(job, corners, lower, lower_known, shared);
 }
 
-/* Add a block of a chip row, with some weighted pixels, with the turbo kernel: upright squares about the pixel
- * centres.  Gives the number of the weighted pixels whose centres lie in the window. */
-INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted)
+/* Add a block of a chip row with the turbo kernel: upright squares about the pixel centres.  Tells whether any
+ * drops reach the window. */
+INLINE int NAME(add_turbos)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
     const int32_t half = (int32_t)(job->drop->half_width * ldexp(1.0, job->bits) + 0.5);
-    if (!ws->expansion.within) {
-        NAME(add_all_slowly)(job);
-        NAME(find_centres)(job, row);
-        return NAME(count_inside)(job);
-    }
     NAME(evaluate_centres)(job, row);
     for (int axis = 0; axis < 2; axis++) {
         for (int k = 0; k < PLACES; k++) {
@@ -461,24 +445,39 @@ INLINE ptrdiff_t NAME(add_turbos)(const Job *job, ptrdiff_t row, ptrdiff_t n_wei
     const int32_t *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
     const int32_t *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
     const int32_t *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
-    if (!NAME(add_quadrilaterals)(job, corners, 0, 0, 0))
-        return 0;
-    if (ws->inside)
-        return n_weighted;
-    NAME(find_centres)(job, row);
-    return NAME(count_inside)(job);
+    return NAME(add_quadrilaterals)(job, corners, 0, 0, 0);
 }
 
-/* Add a block of a chip row with the point kernel: all of a pixel where its centre falls. */
-INLINE ptrdiff_t NAME(add_points)(const Job *job, ptrdiff_t row)
+/* Add a block of a chip row with the point kernel: all of a pixel where its centre, which has been found, falls. */
+INLINE void NAME(add_points)(const Job *job)
 {
-    Workspace *ws = job->workspace;
-    NAME(find_centres)(job, row);
+    const Workspace *ws = job->workspace;
     for (int p = 0; p < BLOCK; p++) {
         const int of_block = COLUMN_OF(p);
         if (ws->weight[of_block] != 0.0f)
             NAME(add_one)(job, of_block, ws->centre_pixel[1][p], ws->centre_pixel[0][p], 1.0f);
     }
+}
+
+/* Add a block of a chip row with some weighted pixels; gives the number of those whose centres lie in the window. */
+INLINE ptrdiff_t NAME(add_row)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted, ptrdiff_t *edge)
+{
+    const Workspace *ws = job->workspace;
+    int reached = 1;
+    if (job->drop->shape == KERNEL_POINT) {
+        NAME(find_centres)(job, row);
+        NAME(add_points)(job);
+        return NAME(count_inside)(job);
+    }
+    if (!ws->expansion.within)
+        NAME(add_all_slowly)(job);
+    else if (job->drop->shape == KERNEL_SQUARE)
+        reached = NAME(add_squares)(job, row, edge);
+    else
+        reached = NAME(add_turbos)(job, row);
+    if (!reached || ws->inside)
+        return reached ? n_weighted : 0;
+    NAME(find_centres)(job, row);
     return NAME(count_inside)(job);
 }
 
@@ -614,13 +613,8 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
             ws->row = row;
             NAME(prefetch_input)(chip, row, first);
             const ptrdiff_t n_weighted = NAME(load)(job, row * chip->columns + first, n);
-            if (n_weighted == 0)
-                continue;
-            switch (job->drop->shape) {
-            case KERNEL_SQUARE: n_used += NAME(add_squares)(job, row, n_weighted, &edge); break;
-            case KERNEL_TURBO: n_used += NAME(add_turbos)(job, row, n_weighted); break;
-            case KERNEL_POINT: n_used += NAME(add_points)(job, row); break;
-            }
+            if (n_weighted > 0)
+                n_used += NAME(add_row)(job, row, n_weighted, &edge);
         }
     }
     return n_used;
@@ -644,3 +638,17 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
 #undef SIGN_OF
 #undef ABSOLUTE
 #undef ALL
+#undef NAME
+#undef LANES
+#undef CHOOSE
+#undef SMALLER
+#undef LARGER
+#undef MINIMUM
+#undef MAXIMUM
+#undef FUSED
+#undef FUSED_AWAY
+#undef FUSED_DOUBLES
+#undef RECIPROCAL
+#undef IF_NEGATIVE
+#undef KEPT_ABOVE
+#undef ANY

@@ -15,7 +15,7 @@ INLINE void NAME(expand_columns)(const Job *job, const double *coefficients, int
                                  NAME(Doubles) terms[MOST_TERMS])
 {
     const PixelMap *map = job->map;
-    NAME(Doubles) s;
+    NAME(Doubles) s = {0.0};
     for (int l = 0; l < LANES / 2; l++)
         s[l] = ((double)job->workspace->middle_column[first_lane + l] - map->centre[0]) / map->half_size[0];
     for (int i = 0; i < n_terms; i++)
@@ -45,8 +45,7 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
         double by_row[MOST_TERMS][LARGEST_DEGREE + 1];
         expand_row(job->map, axis, (double)ws->middle_row, n, by_row);
         for (int first = 0; first < LANES; first += LANES / 2) {
-            NAME(Doubles) reach = {job->largest_residual * units};
-            reach = reach - reach + reach[0];
+            NAME(Doubles) reach = (NAME(Doubles)){0.0} + job->largest_residual * units;
             double row_distance = 1.0;
             for (int j = 0; j < n; j++) {
                 NAME(Doubles) terms[MOST_TERMS];
@@ -61,10 +60,7 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
                     terms[i] *= units;
                     reach += ABSOLUTE_DOUBLES(terms[i]) * distance;
                     distance *= largest_distance[0];
-                    if (i == 0)
-                        *(NAME(Doubles) *)&expansion->position[axis][j][first] = terms[0];
-                    else
-                        *(NAME(Doubles) *)&expansion->slope[axis][i - 1][j][first] = terms[i];
+                    *(NAME(Doubles) *)&expansion->terms[axis][i][j][first] = terms[i];
                 }
                 row_distance *= largest_distance[1];
             }
@@ -85,8 +81,7 @@ INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowP
             NAME(Doubles) terms[MOST_TERMS];
             UNROLL
             for (int i = 0; i < n; i++) {
-                const double(*by_row)[MOST_LANES] =
-                    i == 0 ? expansion->position[axis] : expansion->slope[axis][i - 1];
+                const double(*by_row)[MOST_LANES] = expansion->terms[axis][i];
                 terms[i] = *(const NAME(Doubles) *)&by_row[n - 1 - i][first];
                 UNROLL
                 for (int j = n - 2 - i; j >= 0; j--)
