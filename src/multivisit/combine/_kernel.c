@@ -109,245 +109,8 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 /* The lane whose numbers come in a slot, when they have been joined by lanes. */
 #define LANE_OF(slot) ((slot) % (LANES / 4) * 4 + (slot) / (LANES / 4))
 
-/* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic, and would
- * in here too if it saw where the numbers come from. */
-static __attribute__((noinline)) int all_finite(const double *values, ptrdiff_t n)
-{
-    int finite = 1;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, &values[i], sizeof bits);
-        finite &= (bits >> 52 & 0x7ff) != 0x7ff;
-    }
-    return finite;
-}
-
-/* ------------------------------------------------------------------ the pixel map */
-
-/* Find the interval of increasing knots that holds a position, and how far along it is (0 to 1). */
-static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, double *fraction)
-{
-    ptrdiff_t low = 0, high = n - 1;
-    while (high - low > 1) {
-        const ptrdiff_t middle = (low + high) / 2;
-        if (knots[middle] <= position)
-            low = middle;
-        else
-            high = middle;
-    }
-    const double along = (position - knots[low]) / (knots[low + 1] - knots[low]);
-    *fraction = MIN(MAX(along, 0.0), 1.0);
-    return low;
-}
-
-/* Start a side of a block divided into lanes: positions offset from the columns of the places, and the same from
- * column `last_position` of the block on. */
-static void start_side(const PixelMap *map, const Workspace *workspace, Side *side, int lanes,
-                       ptrdiff_t last_position, double offset)
-{
-    side->lanes = lanes;
-    side->knot_row = -1;
-    for (ptrdiff_t k = 0; k < BLOCK + lanes; k++) {
-        const ptrdiff_t of_block = k % lanes * (BLOCK / lanes) + k / lanes;
-        const ptrdiff_t column = workspace->first_column + MIN(of_block, last_position);
-        side->distance[k] = (double)(column - workspace->middle_column[k % lanes]) + offset;
-        if (map->n_x_knots > 0)
-            side->knot[k] = find_knot(map->x_knots, map->n_x_knots, (double)column + offset, &side->knot_fraction[k]);
-    }
-}
-
-/* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
-static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
-{
-    const ptrdiff_t n = map->n_x_knots;
-    for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
-        const double fraction = side->knot_fraction[k];
-        for (int axis = 0; axis < 2; axis++) {
-            const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + side->knot[k];
-            const double *high = low + n;
-            const double below = low[0] + fraction * (low[1] - low[0]);
-            const double above = high[0] + fraction * (high[1] - high[0]);
-            side->residual[axis][k] = (float)(below * units);
-            side->residual_step[axis][k] = (float)((above - below) * units);
-        }
-    }
-    side->knot_row = knot_row;
-}
-
-/* Give the Taylor coefficients of the map's polynomial about chip row y, [power of y][power of x], for a number
- * of powers of y; x as in the polynomial, y in chip pixels. */
-static void expand_row(const PixelMap *map, int axis, double y, int n_powers,
-                       double coefficients[MOST_TERMS][LARGEST_DEGREE + 1])
-{
-    const double t = (y - map->centre[1]) / map->half_size[1];
-    const ptrdiff_t n = map->terms;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        double terms[MOST_TERMS] = {0.0}, scale = 1.0;
-        /* Horner's scheme, for the Taylor coefficients too. */
-        for (ptrdiff_t power = n - 1; power >= 0; power--) {
-            for (int j = n_powers - 1; j > 0; j--)
-                terms[j] = terms[j] * t + terms[j - 1];
-            terms[0] = terms[0] * t + map->coefficients[(axis * n + power) * n + i];
-        }
-        for (int j = 0; j < n_powers; j++) {
-            coefficients[j][i] = terms[j] * scale;
-            scale /= map->half_size[1];
-        }
-    }
-}
-
-/* Give the output position of a position on the chip, without the residual. */
-static void map_position(const PixelMap *map, double x, double y, double out[2])
-{
-    const double s = (x - map->centre[0]) / map->half_size[0], t = (y - map->centre[1]) / map->half_size[1];
-    const ptrdiff_t n = map->terms;
-    for (int axis = 0; axis < 2; axis++) {
-        out[axis] = 0.0;
-        for (ptrdiff_t i = n - 1; i >= 0; i--) {
-            double sum = 0.0;
-            for (ptrdiff_t j = n - 1; j >= 0; j--)
-                sum = sum * t + map->coefficients[(axis * n + j) * n + i];
-            out[axis] = out[axis] * s + sum;
-        }
-    }
-}
-
-/* Give the output position of a position on the chip. */
-static void exact_position(const PixelMap *map, double x, double y, double out[2])
-{
-    map_position(map, x, y, out);
-    if (map->n_x_knots == 0)
-        return;
-    double along_x, along_y;
-    const ptrdiff_t i = find_knot(map->x_knots, map->n_x_knots, x, &along_x);
-    const ptrdiff_t j = find_knot(map->y_knots, map->n_y_knots, y, &along_y);
-    for (int axis = 0; axis < 2; axis++) {
-        const double *low = map->residual + (axis * map->n_y_knots + j) * map->n_x_knots + i;
-        const double *high = low + map->n_x_knots;
-        const double below = low[0] + along_x * (low[1] - low[0]);
-        const double above = high[0] + along_x * (high[1] - high[0]);
-        out[axis] += below + along_y * (above - below);
-    }
-}
-
-/* Give the output positions of the corners of a pixel's drop, [axis][corner]. */
-static void drop_corners(const PixelMap *map, const Drop *drop, double x, double y, double corners[2][4])
-{
-    const double half = drop->half_width;
-    for (int corner = 0; corner < 4; corner++) {
-        const double dx = corner == 1 || corner == 2 ? half : -half, dy = corner >= 2 ? half : -half;
-        const int square = drop->shape == KERNEL_SQUARE;
-        double position[2];
-        exact_position(map, square ? x + dx : x, square ? y + dy : y, position);
-        corners[0][corner] = position[0] + (square ? 0.0 : dx);
-        corners[1][corner] = position[1] + (square ? 0.0 : dy);
-    }
-}
-
-/* Largest absolute value on the chip of a derivative of the map's polynomial, divided by the factorials of its
- * orders, bounded by the sum of its terms; `largest` are the largest arguments. */
-static double polynomial_bound(const PixelMap *map, int axis, ptrdiff_t x_order, ptrdiff_t y_order,
-                               const double largest[2])
-{
-    const ptrdiff_t n = map->terms;
-    double bound = 0.0, y_binomial = 1.0;
-    for (ptrdiff_t j = y_order; j < n; j++) {
-        double x_binomial = 1.0;
-        for (ptrdiff_t i = x_order; i < n; i++) {
-            const double size = fabs(map->coefficients[(axis * n + j) * n + i]);
-            bound += size * x_binomial * y_binomial * pow(largest[0], (double)(i - x_order))
-                     * pow(largest[1], (double)(j - y_order));
-            x_binomial *= (double)(i + 1) / (double)(i + 1 - x_order);
-        }
-        y_binomial *= (double)(j + 1) / (double)(j + 1 - y_order);
-    }
-    return bound * pow(map->half_size[0], -(double)x_order) * pow(map->half_size[1], -(double)y_order);
-}
-
-/* Find the largest arguments of the map's polynomial on a chip. */
-static void largest_arguments(const PixelMap *map, const Chip *chip, double largest[2])
-{
-    const double size[2] = {(double)chip->columns, (double)chip->rows};
-    for (int axis = 0; axis < 2; axis++) {
-        const double low = (-0.5 - map->centre[axis]) / map->half_size[axis];
-        const double high = (size[axis] - 0.5 - map->centre[axis]) / map->half_size[axis];
-        largest[axis] = MAX(fabs(low), fabs(high));
-    }
-}
-
-/* Bound the distance, along each axis, of a polynomial from bilinear interpolation between the corners of parts
- * of a chip. */
-static double bend_bound(const PixelMap *map, const double largest[2], double rows, double columns)
-{
-    double bend = 0.0;
-    for (int axis = 0; axis < 2; axis++) {
-        const double along_x = polynomial_bound(map, axis, 2, 0, largest) * columns * columns / 4.0;
-        const double along_y = polynomial_bound(map, axis, 0, 2, largest) * rows * rows / 4.0;
-        bend = MAX(bend, along_x + along_y);
-    }
-    return bend;
-}
-
-/* Bound the map on a chip. */
-static Bounds map_bounds(const PixelMap *map, const Chip *chip)
-{
-    Bounds bounds = {.residual = 0.0};
-    double largest[2];
-    largest_arguments(map, chip, largest);
-    for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
-        bounds.residual = MAX(bounds.residual, fabs(map->residual[i]));
-    bounds.patch_bend = bend_bound(map, largest, PATCH_ROWS, BLOCK) + bounds.residual;
-    bounds.part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds.residual;
-    bounds.value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
-    bounds.value += bounds.residual;
-    return bounds;
-}
-
-/* ------------------------------------------------------------------ slow path */
-
-/* Integral of min(max(y, bottom), bottom + 1) - bottom along an edge, for the part with 0 <= x - left <= 1. */
-static double edge_integral(double x0, double y0, double x1, double y1, double left, double bottom)
-{
-    double sign = 1.0;
-    if (x0 > x1) {
-        const double x = x0, y = y0;
-        x0 = x1, y0 = y1, x1 = x, y1 = y;
-        sign = -1.0;
-    }
-    const double from = MAX(x0, left), to = MIN(x1, left + 1.0);
-    if (from >= to)
-        return 0.0;
-    const double slope = (y1 - y0) / (x1 - x0);
-    const double y_from = y0 + slope * (from - x0) - bottom, y_to = y0 + slope * (to - x0) - bottom;
-    const double low = MIN(y_from, y_to), high = MAX(y_from, y_to);
-    const double climb = high - low;
-    if (high <= 0.0)
-        return 0.0;
-    if (low >= 1.0)
-        return sign * (to - from);
-    /* Heights 0 to 1 are crossed in the part of the width that `inner` is of the climb. */
-    const double inner_low = MAX(low, 0.0), inner_high = MIN(high, 1.0);
-    if (climb <= 0.0)
-        return sign * (to - from) * inner_low;
-    const double inside = 0.5 * (inner_low + inner_high) * (inner_high - inner_low);
-    const double above = high - inner_high;
-    return sign * (to - from) * (inside + above) / climb;
-}
-
-/* Share of a quadrilateral (corners relative to corner 0) in the pixel whose lower borders are given. */
-static double share_of_pixel(const double x[4], const double y[4], double left, double bottom)
-{
-    double area = 0.0, total = 0.0, size = 0.0;
-    for (int e = 0; e < 4; e++) {
-        for (int other = 0; other < e; other++)
-            size = MAX(size, fabs(x[e] - x[other]) * fabs(y[e] - y[other]));
-        const int next = (e + 1) % 4;
-        area += edge_integral(x[e], y[e], x[next], y[next], left, bottom);
-        total += 0.5 * (x[next] - x[e]) * (y[next] + y[e]);
-    }
-    /* A drop without area, but for rounding noise, has no shares. */
-    return fabs(total) > 1e-10 * size ? MIN(MAX(area / total, 0.0), 1.0) : 0.0;
-}
+#include "_kernel_exact.h"
+#include "_kernel_patches.h"
 
 /* ------------------------------------------------------------------ builds for instruction sets */
 
@@ -485,284 +248,55 @@ static const Build *find_build(const char *name)
 
 /* ------------------------------------------------------------------ a call */
 
-static void *allocate(size_t size)
+/* Add a chip to a window, with a workspace; -1 if memory runs out. */
+static ptrdiff_t run_job(const Build *build, Job *job, const Bounds *bounds)
 {
-    void *memory = NULL;
-    return posix_memalign(&memory, 64, size > 0 ? size : 64) == 0 ? memory : NULL;
-}
-
-/* Give the output positions of the corners of a part of a chip, [corner][axis], on the chip's pixels' edges. */
-static void part_corners(const PixelMap *map, const Chip *chip, ptrdiff_t first_row, ptrdiff_t first_column,
-                         ptrdiff_t rows, ptrdiff_t columns, double corners[4][2])
-{
-    for (int corner = 0; corner < 4; corner++) {
-        const ptrdiff_t row = MIN(first_row + corner / 2 * rows, chip->rows);
-        const ptrdiff_t column = MIN(first_column + corner % 2 * columns, chip->columns);
-        map_position(map, (double)column - 0.5, (double)row - 0.5, corners[corner]);
-    }
-}
-
-/* Tell where the drops of a patch lie, whose corners are given, up to a margin. */
-static Place place_patch(const Window *window, const double corners[4][2], double margin)
-{
-    const double first[2] = {(double)window->first_column, (double)window->first_row};
-    const double size[2] = {(double)window->columns, (double)window->rows};
-    int inside = 1;
-    for (int axis = 0; axis < 2; axis++) {
-        double low = corners[0][axis], high = low;
-        for (int corner = 1; corner < 4; corner++) {
-            low = MIN(low, corners[corner][axis]);
-            high = MAX(high, corners[corner][axis]);
-        }
-        low -= first[axis] + margin;
-        high -= first[axis] - margin;
-        if (high < -0.5 || low > size[axis] - 0.5)
-            return PLACE_OUTSIDE;
-        inside &= low >= 0.0 && high + LARGEST_BOX <= size[axis] - 1.0;
-        /* Distances within a patch are counted in 32 bits. */
-        inside &= axis == 0 || (high - low + LARGEST_BOX) * size[0] < LARGEST_POSITION;
-    }
-    return inside ? PLACE_INSIDE : PLACE_CROSSING;
-}
-
-/* Tell where the patches of the chip lie; gives the number of those that can reach the window. */
-static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Window *window, double margin,
-                               unsigned char *patches)
-{
-    const ptrdiff_t n_x = (chip->columns + BLOCK - 1) / BLOCK, n_y = (chip->rows + PATCH_ROWS - 1) / PATCH_ROWS;
-    ptrdiff_t n_reaching = 0;
-    for (ptrdiff_t j = 0; j < n_y; j++) {
-        for (ptrdiff_t i = 0; i < n_x; i++) {
-            double corners[4][2];
-            part_corners(map, chip, j * PATCH_ROWS, i * BLOCK, PATCH_ROWS, BLOCK, corners);
-            const Place place = place_patch(window, corners, margin);
-            patches[j * n_x + i] = (unsigned char)place;
-            n_reaching += place != PLACE_OUTSIDE;
-        }
-    }
-    return n_reaching;
-}
-
-/* Widen a range of x by that of a line's part where y is between two values. */
-static void widen_range(const double from[2], const double to[2], double low, double high, double range[2])
-{
-    const double climb = to[1] - from[1];
-    if (MIN(from[1], to[1]) > high || MAX(from[1], to[1]) < low)
-        return;
-    double begin = 0.0, end = 1.0;
-    if (fabs(climb) > 1e-3) {
-        const double at_low = (low - from[1]) / climb, at_high = (high - from[1]) / climb;
-        begin = MIN(MAX(MIN(at_low, at_high), 0.0), 1.0);
-        end = MIN(MAX(MAX(at_low, at_high), 0.0), 1.0);
-    }
-    const double x0 = from[0] + begin * (to[0] - from[0]), x1 = from[0] + end * (to[0] - from[0]);
-    range[0] = MIN(range[0], MIN(x0, x1));
-    range[1] = MAX(range[1], MAX(x0, x1));
-}
-
-/* Remember the output pixels of a window that lie between the corners of a part of a chip, up to a margin. */
-static void touch_part(const Window *window, const double corners[4][2], double margin)
-{
-    double low = corners[0][1], high = low;
-    for (int corner = 1; corner < 4; corner++) {
-        low = MIN(low, corners[corner][1]);
-        high = MAX(high, corners[corner][1]);
-    }
-    const double x_origin = (double)window->first_column - 0.5, y_origin = (double)window->first_row - 0.5;
-    const ptrdiff_t first = (ptrdiff_t)MAX(floor(low - margin - y_origin), 0.0);
-    const ptrdiff_t last = (ptrdiff_t)MIN(floor(high + margin - y_origin), (double)window->rows - 1.0);
-    for (ptrdiff_t row = first; row <= last; row++) {
-        const double bottom = (double)row + y_origin - margin, top = (double)row + y_origin + 1.0 + margin;
-        double range[2] = {LARGEST_POSITION, -LARGEST_POSITION};
-        for (int one = 0; one < 4; one++) {
-            for (int other = one + 1; other < 4; other++)
-                widen_range(corners[one], corners[other], bottom, top, range);
-        }
-        /* Boxes may end farther right than their drops, and rounding noise comes there. */
-        const double left = floor(range[0] - margin - x_origin);
-        const double right = floor(range[1] + margin - x_origin) + 1.0 + LARGEST_BOX;
-        if (right <= 0.0 || left >= (double)window->columns)
-            continue;
-        int32_t *columns = window->touched + 2 * row;
-        columns[0] = MIN(columns[0], (int32_t)MAX(left, 0.0));
-        columns[1] = MAX(columns[1], (int32_t)MIN(right, (double)window->columns));
-    }
-}
-
-/* Remember the output pixels that a chip may touch, up to a margin. */
-static void touch_chip(const PixelMap *map, const Chip *chip, const Window *window, double margin)
-{
-    for (ptrdiff_t row = 0; row < chip->rows; row += TOUCHED_ROWS) {
-        for (ptrdiff_t column = 0; column < chip->columns; column += TOUCHED_COLUMNS) {
-            double corners[4][2];
-            part_corners(map, chip, row, column, TOUCHED_ROWS, TOUCHED_COLUMNS, corners);
-            if (place_patch(window, corners, margin) != PLACE_OUTSIDE)
-                touch_part(window, corners, margin);
-        }
-    }
-}
-
-/* Whether any of a row of patches can reach the window. */
-static int any_reaches(const unsigned char *patches, ptrdiff_t n)
-{
-    int any = 0;
-    for (ptrdiff_t i = 0; i < n; i++)
-        any |= patches[i] != PLACE_OUTSIDE;
-    return any;
-}
-
-/* Find the places of the edges and centres of chip rows among the rows of knots, where patches, n_x in a row, can
- * reach the window; 0 if memory runs out. */
-static int find_row_places(const Job *job, ptrdiff_t n_x, RowPlace **edges, RowPlace **centres)
-{
-    const PixelMap *map = job->map;
-    if (map->n_y_knots == 0)
-        return 1;
-    const ptrdiff_t n_rows = job->chip->rows;
-    *edges = allocate((size_t)n_rows * 2 * sizeof **edges);
-    *centres = allocate((size_t)n_rows * sizeof **centres);
-    if (*edges == NULL || *centres == NULL)
-        return 0;
-    for (ptrdiff_t row = 0; row < n_rows; row++) {
-        if (!any_reaches(job->patches + row / PATCH_ROWS * n_x, n_x))
-            continue;
-        const double half = job->drop->half_width, y[3] = {(double)row - half, (double)row + half, (double)row};
-        for (int i = 0; i < 3; i++) {
-            RowPlace *place = i < 2 ? &(*edges)[2 * row + i] : &(*centres)[row];
-            double fraction;
-            place->knot_row = find_knot(map->y_knots, map->n_y_knots, y[i], &fraction);
-            place->fraction = (float)fraction;
-        }
-    }
-    return 1;
-}
-
-/* Give the output distances, by axis, of the next pixels to the right and above at one of SAMPLES x SAMPLES
- * places on the chip. */
-static void sample_steps(const PixelMap *map, const Chip *chip, int sample, double right[2], double up[2])
-{
-    const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
-    const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
-    double here[2];
-    map_position(map, x, y, here);
-    map_position(map, x + 1.0, y, right);
-    map_position(map, x, y + 1.0, up);
-    for (int axis = 0; axis < 2; axis++) {
-        right[axis] -= here[axis];
-        up[axis] -= here[axis];
-    }
-}
-
-/* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
- * on the chip. */
-static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double part, double *drop_extent,
-                         double *part_extent)
-{
-    *drop_extent = *part_extent = 0.0;
-    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
-        double right[2], up[2];
-        sample_steps(map, chip, sample, right, up);
-        for (int axis = 0; axis < 2; axis++) {
-            const double along_x = fabs(right[axis]), along_y = fabs(up[axis]);
-            const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
-                                                             : 2.0 * drop->half_width * (along_x + along_y);
-            *drop_extent = MAX(*drop_extent, size);
-            *part_extent = MAX(*part_extent, along_x * (part + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
-        }
-    }
-}
-
-/* Tell how many terms the map's polynomial needs about the middle of a lane's part of a patch, those whose powers
- * are less in sum: all others are rounding noise. */
-static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
-{
-    double largest[2];
-    largest_arguments(map, chip, largest);
-    int n = (int)MAX(2 * map->terms - 1, FEWEST_LOCAL_TERMS);
-    double size = 0.0;
-    for (; n > FEWEST_LOCAL_TERMS; n--) {
-        for (int i = 0; i < n; i++) {
-            const double distances = pow(0.5 * part + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
-            size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
-                                    polynomial_bound(map, 1, i, n - 1 - i, largest));
-        }
-        if (size > SMALLEST_TERM)
-            break;
-    }
-    return n;
-}
-
-/* Whether pixels are so thin, sampled on the chip, or the map so folded, that areas are lost in the rounding of
- * single precision. */
-static int has_thin_pixels(const PixelMap *map, const Chip *chip)
-{
-    int thin = 0, mirrored = 0;
-    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
-        double right[2], up[2];
-        sample_steps(map, chip, sample, right, up);
-        const double area = right[0] * up[1] - right[1] * up[0];
-        const double box = (fabs(right[0]) + fabs(up[0])) * (fabs(right[1]) + fabs(up[1]));
-        thin |= fabs(area) < THINNEST * box;
-        mirrored += area < 0.0;
-    }
-    return thin || (mirrored > 0 && mirrored < SAMPLES * SAMPLES);
-}
-
-/* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip, and parts of
- * a number of pixels. */
-static void choose_sizes(Job *job, double part)
-{
-    double drop_extent, part_extent;
-    find_extents(job->map, job->chip, job->drop, part, &drop_extent, &part_extent);
-    int exponent;
-    frexp(part_extent + 24.0, &exponent);
-    job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
-    job->side = drop_extent < 1.0 ? 2 : 3;
-    job->local_terms = count_local_terms(job->map, job->chip, part);
-    job->slow = job->drop->shape == KERNEL_SQUARE && has_thin_pixels(job->map, job->chip);
+    memset(job->workspace, 0, sizeof(Workspace));
+    job->shared_edges = job->drop->shape == KERNEL_SQUARE && job->drop->half_width == 0.5;
+    job->largest_residual = bounds->residual;
+    choose_sizes(job, (double)BLOCK / build->lanes);
+    const double margin = 1.0 + (job->drop->shape == KERNEL_TURBO ? job->drop->half_width : 0.0);
+    const ptrdiff_t n_reaching =
+        place_patches(job->map, job->chip, job->window, bounds->patch_bend + margin, job->patches);
+    if (n_reaching <= 0)
+        return n_reaching;
+    if (!prepare_patch_rows(job))
+        return -1;
+    if (job->window->touched != NULL)
+        touch_chip(job->map, job->chip, job->window, bounds->part_bend + margin);
+    return build->add_chip(job);
 }
 
 /* Add a chip to a window; -1 if memory runs out. */
-static ptrdiff_t run_job(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
-                         const Drop *drop, const Bounds *bounds)
+static ptrdiff_t add_chip(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
+                          const Drop *drop, const Bounds *bounds)
 {
     Job job = {.map = map, .chip = chip, .window = window, .drop = drop};
-    job.shared_edges = drop->shape == KERNEL_SQUARE && drop->half_width == 0.5;
-    job.largest_residual = bounds->residual;
     job.workspace = allocate(sizeof(Workspace));
-    if (job.workspace == NULL)
-        return -1;
-    memset(job.workspace, 0, sizeof(Workspace));
-    choose_sizes(&job, (double)BLOCK / build->lanes);
-    const ptrdiff_t n_blocks = (chip->columns + BLOCK - 1) / BLOCK;
-    const ptrdiff_t n_patches = n_blocks * ((chip->rows + PATCH_ROWS - 1) / PATCH_ROWS);
-    const double margin = 1.0 + (drop->shape == KERNEL_TURBO ? drop->half_width : 0.0);
-    unsigned char *patches = malloc((size_t)n_patches);
-    RowPlace *edge_places = NULL, *centre_places = NULL;
-    ptrdiff_t n_used = -1;
-    if (patches == NULL)
-        goto done;
-    if (place_patches(map, chip, window, bounds->patch_bend + margin, patches) == 0) {
-        n_used = 0;
-        goto done;
-    }
-    job.patches = patches;
-    if (!find_row_places(&job, n_blocks, &edge_places, &centre_places))
-        goto done;
-    if (window->touched != NULL)
-        touch_chip(map, chip, window, bounds->part_bend + margin);
-    job.edge_places = edge_places;
-    job.centre_places = centre_places;
-    n_used = build->add_chip(&job);
-done:
-    free(patches);
-    free(edge_places);
-    free(centre_places);
+    job.patches = allocate((size_t)(block_count(chip) * patch_row_count(chip)));
+    const ptrdiff_t n_used = job.workspace == NULL || job.patches == NULL ? -1 : run_job(build, &job, bounds);
     free(job.workspace);
+    free(job.patches);
+    free(job.row_terms);
+    free(job.edge_places);
+    free(job.centre_places);
     return n_used;
 }
 
 /* ------------------------------------------------------------------ Python */
+
+/* Whether all numbers are finite, by their bits: the compiler takes that for granted in arithmetic, and would
+ * in here too if it saw where the numbers come from. */
+static __attribute__((noinline)) int all_finite(const double *values, ptrdiff_t n)
+{
+    int finite = 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        finite &= (bits >> 52 & 0x7ff) != 0x7ff;
+    }
+    return finite;
+}
 
 /* Buffers held during a call, released together. */
 typedef struct {
@@ -1017,7 +551,7 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
     ptrdiff_t n_used = 0;
     if (chip.rows > 0 && chip.columns > 0 && window.rows > 0 && window.columns > 0) {
         Py_BEGIN_ALLOW_THREADS
-        n_used = run_job(build, &map, &chip, &window, &drop, &bounds);
+        n_used = add_chip(build, &map, &chip, &window, &drop, &bounds);
         Py_END_ALLOW_THREADS
     }
     result = n_used < 0 ? PyErr_NoMemory() : PyLong_FromSsize_t(n_used);

@@ -158,6 +158,7 @@ typedef struct {
     ptrdiff_t row, first_column; /* of the block on the chip */
     ptrdiff_t middle_row; /* of the patch, and columns, of the lanes' parts */
     ALIGNED ptrdiff_t middle_column[MOST_LANES];
+    ALIGNED double middle_argument[MOST_LANES]; /* of the map's polynomial there */
     int inside; /* whether all boxes of the patch lie in the window */
     int climbs; /* whether neighbouring pixels of a chip row fall on different output rows */
     ptrdiff_t anchor; /* output pixel of lane 0's origin, counted in the window */
@@ -191,14 +192,15 @@ typedef struct {
     const Chip *chip;
     const Window *window;
     const Drop *drop;
-    const unsigned char *patches; /* [patch row][block column]: the Place of its drops */
+    unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
     int side; /* of the boxes that most drops need, 2 or 3 */
     int slow; /* whether all drops are to be added one by one */
     int local_terms; /* of the polynomials along a lane's part of a chip row */
     double largest_residual; /* of the map, in output pixels */
-    const RowPlace *edge_places; /* of the lower and upper edge of each chip row, or NULL without knots */
-    const RowPlace *centre_places; /* of the centres of each chip row, or NULL without knots */
+    double *row_terms; /* of each row of patches, see expand_row */
+    RowPlace *edge_places; /* of the lower and upper edge of each chip row, or NULL without knots */
+    RowPlace *centre_places; /* of the centres of each chip row, or NULL without knots */
     int shared_edges; /* whether the drops' edges are those of their neighbours */
     Workspace *workspace;
 } Job;

@@ -534,19 +534,13 @@ INLINE ptrdiff_t NAME(load)(const Job *job, ptrdiff_t at, ptrdiff_t n)
     return n_weighted;
 }
 
-/* Begin a patch: give the lanes origins in the middles of their parts, and expand the map there. */
-INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t first_row, Place place)
+/* Begin a patch: expand the map about the middles of the lanes' parts, and find where the lanes' sums begin. */
+INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t patch_row, Place place)
 {
     Workspace *ws = job->workspace;
     const Window *window = job->window;
-    ws->middle_row = MIN(first_row + PATCH_ROWS / 2, job->chip->rows - 1);
-    for (int l = 0; l < LANES; l++) {
-        double middle[2];
-        map_position(job->map, (double)ws->middle_column[l], (double)ws->middle_row, middle);
-        for (int axis = 0; axis < 2; axis++)
-            ws->origin[axis][l] = (int32_t)floor(middle[axis]);
-    }
-    NAME(expand_patch)(job);
+    ws->middle_row = middle_of_patch(job->chip, patch_row);
+    NAME(expand_patch)(job, patch_row);
     ws->inside = place == PLACE_INSIDE;
     if (!ws->inside)
         return;
@@ -554,15 +548,14 @@ INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t first_row, Place place)
         ws->lane_at[l] = (int32_t)((ws->origin[1][l] - ws->origin[1][0]) * window->columns)
                          + ws->origin[0][l] - ws->origin[0][0];
     ws->anchor = (ws->origin[1][0] - window->first_row) * window->columns + ws->origin[0][0] - window->first_column;
-    double here[2], right[2], ahead[2];
-    map_position(job->map, (double)ws->first_column, (double)ws->middle_row, here);
-    map_position(job->map, (double)(ws->first_column + 1), (double)ws->middle_row, right);
-    ws->climbs = fabs(right[1] - here[1]) > 0.25;
-    map_position(job->map, (double)ws->first_column, (double)(ws->middle_row + OUTPUT_ROWS_AHEAD), ahead);
-    /* To the middle of a box. */
-    for (int axis = 0; axis < 2; axis++)
-        ahead[axis] = MIN(MAX(rint(ahead[axis] - here[axis] + 1.0), -1e6), 1e6);
-    ws->ahead = (ptrdiff_t)ahead[1] * window->columns + (ptrdiff_t)ahead[0];
+    const double pixel = ldexp(1.0, job->bits);
+    ws->climbs = fabs(ws->expansion.terms[1][1][0][0]) > 0.25 * pixel;
+    ptrdiff_t ahead[2];
+    for (int axis = 0; axis < 2; axis++) {
+        const double distance = OUTPUT_ROWS_AHEAD * ws->expansion.terms[axis][0][1][0] / pixel;
+        ahead[axis] = (ptrdiff_t)MIN(MAX(rint(distance + 1.0), -1e6), 1e6); /* to the middle of a box */
+    }
+    ws->ahead = ahead[1] * window->columns + ahead[0];
 }
 
 INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t first)
@@ -588,14 +581,16 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
 {
     const Chip *chip = job->chip;
     Workspace *ws = job->workspace;
-    const ptrdiff_t n_blocks = (chip->columns + BLOCK - 1) / BLOCK;
+    const ptrdiff_t n_blocks = block_count(chip);
     const double half = job->drop->half_width;
     ptrdiff_t n_used = 0;
     for (ptrdiff_t block = 0; block < n_blocks; block++) {
         const ptrdiff_t first = block * BLOCK, n = MIN(chip->columns - first, BLOCK);
         ws->first_column = first;
-        for (int l = 0; l < LANES; l++)
+        for (int l = 0; l < LANES; l++) {
             ws->middle_column[l] = MIN(first + l * PART + PART / 2, chip->columns - 1);
+            ws->middle_argument[l] = ((double)ws->middle_column[l] - job->map->centre[0]) / job->map->half_size[0];
+        }
         start_side(job->map, ws, &ws->sides[0], LANES, job->shared_edges ? n : n - 1, -half);
         start_side(job->map, ws, &ws->sides[1], LANES, n - 1, half);
         start_side(job->map, ws, &ws->middle, LANES, n - 1, 0.0);
@@ -607,7 +602,7 @@ static ptrdiff_t NAME(add_chip)(const Job *job)
                     row += PATCH_ROWS - 1;
                     continue;
                 }
-                NAME(begin_patch)(job, row, place);
+                NAME(begin_patch)(job, row / PATCH_ROWS, place);
                 edge = -1;
             }
             ws->row = row;

@@ -11,51 +11,62 @@ typedef int32_t NAME(HalfFlags) __attribute__((vector_size(2 * LANES), aligned(4
 
 /* Expand a polynomial of x, given by coefficients, about the middles of half of the lanes' parts: terms of the
  * distance in chip pixels. */
-INLINE void NAME(expand_columns)(const Job *job, const double *coefficients, int first_lane, int n_terms,
+INLINE void NAME(expand_columns)(const Job *job, const double *coefficients, int first_lane, const int n_terms,
                                  NAME(Doubles) terms[MOST_TERMS])
 {
     const PixelMap *map = job->map;
-    NAME(Doubles) s = {0.0};
-    for (int l = 0; l < LANES / 2; l++)
-        s[l] = ((double)job->workspace->middle_column[first_lane + l] - map->centre[0]) / map->half_size[0];
+    const NAME(Doubles) s = *(const NAME(Doubles) *)&job->workspace->middle_argument[first_lane];
+    UNROLL
     for (int i = 0; i < n_terms; i++)
         terms[i] = s - s;
     /* Horner's scheme, for the Taylor coefficients too. */
     for (ptrdiff_t power = map->terms - 1; power >= 0; power--) {
+        UNROLL
         for (int i = n_terms - 1; i > 0; i--)
-            terms[i] = terms[i] * s + terms[i - 1];
-        terms[0] = terms[0] * s + coefficients[power];
+            terms[i] = FUSED_DOUBLES(terms[i], s, terms[i - 1]);
+        terms[0] = FUSED_DOUBLES(terms[0], s, (NAME(Doubles)){0.0} + coefficients[power]);
     }
     double scale = 1.0;
+    UNROLL
     for (int i = 1; i < n_terms; i++) {
         scale /= map->half_size[0];
         terms[i] *= scale;
     }
 }
 
-/* Expand the map about the middles of the lanes' parts of a patch, whose origins are known. */
-static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
+/* Give half of the lanes their origins, below and left of the middles of their parts, whose positions are given,
+ * and the middles' positions from there. */
+INLINE void NAME(find_origins)(Workspace *ws, int axis, int first_lane, NAME(Doubles) *position)
+{
+    for (int l = 0; l < LANES / 2; l++) {
+        const double origin = floor((*position)[l]);
+        ws->origin[axis][first_lane + l] = (int32_t)origin;
+        (*position)[l] -= origin;
+    }
+}
+
+/* Expand the map about the middles of the lanes' parts of a patch to some terms, and find the lanes' origins. */
+INLINE void NAME(expand_to)(const Job *job, ptrdiff_t patch_row, const int n)
 {
     Workspace *ws = job->workspace;
     Expansion *expansion = &ws->expansion;
-    const int n = job->local_terms;
     const double units = ldexp(1.0, job->bits), largest_distance[2] = {0.5 * PART + 0.5, 0.5 * PATCH_ROWS + 0.5};
+    const double *by_row = job->row_terms + (size_t)patch_row * terms_of_row(job);
     expansion->within = !job->slow;
     for (int axis = 0; axis < 2; axis++) {
-        double by_row[MOST_TERMS][LARGEST_DEGREE + 1];
-        expand_row(job->map, axis, (double)ws->middle_row, n, by_row);
         for (int first = 0; first < LANES; first += LANES / 2) {
             NAME(Doubles) reach = (NAME(Doubles)){0.0} + job->largest_residual * units;
             double row_distance = 1.0;
+            UNROLL
             for (int j = 0; j < n; j++) {
                 NAME(Doubles) terms[MOST_TERMS];
-                NAME(expand_columns)(job, by_row[j], first, n - j, terms);
+                NAME(expand_columns)(job, by_row + (axis * n + j) * job->map->terms, first, n - j, terms);
                 if (j == 0) {
-                    /* Half a pixel from its centre to its border. */
-                    for (int l = 0; l < LANES / 2; l++)
-                        terms[0][l] += 0.5 - (double)ws->origin[axis][first + l];
+                    NAME(find_origins)(ws, axis, first, &terms[0]);
+                    terms[0] += 0.5; /* from a pixel's centre to its border */
                 }
                 double distance = row_distance;
+                UNROLL
                 for (int i = 0; i < n - j; i++) {
                     terms[i] *= units;
                     reach += ABSOLUTE_DOUBLES(terms[i]) * distance;
@@ -68,6 +79,15 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job)
                 expansion->within &= reach[l] < LIMIT;
         }
     }
+}
+
+/* Expand the map about the middles of the lanes' parts of a patch, and find the lanes' origins. */
+static __attribute__((noinline)) void NAME(expand_patch)(const Job *job, ptrdiff_t patch_row)
+{
+    if (job->local_terms == FEWEST_LOCAL_TERMS)
+        NAME(expand_to)(job, patch_row, FEWEST_LOCAL_TERMS);
+    else
+        NAME(expand_to)(job, patch_row, job->local_terms);
 }
 
 /* Evaluate an expansion of some terms at all positions of a side, in small units from the lanes' origins. */
