@@ -97,6 +97,12 @@ typedef struct {
     double patch_bend, part_bend;
 } Bounds;
 
+/* Bounds of the steps of the map from a chip's pixels to the next. */
+typedef struct {
+    double least[2][2], most[2][2]; /* [output axis][along x, along y], in output pixels */
+    int thin; /* whether pixels are so thin, or the map so folded, that single precision loses areas */
+} Steps;
+
 /* Which planes a window has besides the sums. */
 typedef enum { PLANES_NONE, PLANES_CONTEXT, PLANES_ANY } Planes;
 
@@ -195,6 +201,8 @@ typedef struct {
     unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
     int side; /* of the boxes that most drops need, 2 or 3 */
+    int alike; /* whether all drops lie alike and in such boxes */
+    int lowest_edge[2]; /* of all drops, by output axis: lower, right, upper, left (0 to 3), if they lie alike */
     int slow; /* whether all drops are to be added one by one */
     int local_terms; /* of the polynomials along a lane's part of a chip row */
     double largest_residual; /* of the map, in output pixels */

@@ -76,35 +76,65 @@ static __attribute__((noinline)) void NAME(add_slowly)(const Job *job, int k)
     }
 }
 
-/* Place a vector of drops, whose corners are given, in boxes; gives the most output pixels that one needs along
- * an axis, less one, as a vector. */
-INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_t *const corners[2][4],
-                                     const Slopes *const slopes[4], int k, NAME(Drops) *drops)
+/* Place a vector of drops, whose corners are given, in boxes, where the lowest of all corners along each axis are
+ * known. */
+INLINE void NAME(place_in_boxes)(Workspace *ws, const int bits, const int32_t *const corners[2][4],
+                                 const Slopes *const slopes[4], int k, const NAME(Flags) lowest[2],
+                                 NAME(Drops) *drops)
 {
-    NAME(Flags) widest = {0};
-    const int place = k * LANES;
     UNROLL
     for (int e = 0; e < 4; e++)
         drops->slopes[e] = &slopes[e][k];
     UNROLL
     for (int axis = 0; axis < 2; axis++) {
         NAME(Vector) *relative = axis == 0 ? drops->x : drops->y;
-        const NAME(Flags) p0 = *(const NAME(Flags) *)(corners[axis][0] + place);
-        NAME(Flags) low = p0, high = p0;
+        const NAME(Flags) first = lowest[axis] >> bits;
+        const NAME(Flags) p0 = *(const NAME(Flags) *)(corners[axis][0] + k * LANES);
         UNROLL
         for (int c = 1; c < 4; c++) {
-            const NAME(Flags) p = *(const NAME(Flags) *)(corners[axis][c] + place);
-            low = SMALLER(low, p);
-            high = LARGER(high, p);
+            const NAME(Flags) p = *(const NAME(Flags) *)(corners[axis][c] + k * LANES);
             relative[c - 1] = __builtin_convertvector(DIFFERENCE(p, p0), NAME(Vector));
         }
-        const NAME(Flags) first = low >> bits;
-        widest = LARGER(widest, (high >> bits) - first);
         *(axis == 0 ? &drops->border_x : &drops->border_y) =
             __builtin_convertvector(DIFFERENCE((NAME(Wrapping))(first + 1) << bits, p0), NAME(Vector));
         *(NAME(Flags) *)ws->box[axis] = first;
     }
+}
+
+/* Place a vector of drops, whose corners are given, in boxes; gives the most output pixels that one needs along
+ * an axis, less one, as a vector. */
+INLINE NAME(Flags) NAME(place_drops)(Workspace *ws, const int bits, const int32_t *const corners[2][4],
+                                     const Slopes *const slopes[4], int k, NAME(Drops) *drops)
+{
+    NAME(Flags) widest = {0}, lowest[2];
+    UNROLL
+    for (int axis = 0; axis < 2; axis++) {
+        NAME(Flags) high = *(const NAME(Flags) *)(corners[axis][0] + k * LANES);
+        lowest[axis] = high;
+        UNROLL
+        for (int c = 1; c < 4; c++) {
+            const NAME(Flags) p = *(const NAME(Flags) *)(corners[axis][c] + k * LANES);
+            lowest[axis] = SMALLER(lowest[axis], p);
+            high = LARGER(high, p);
+        }
+        widest = LARGER(widest, (high >> bits) - (lowest[axis] >> bits));
+    }
+    NAME(place_in_boxes)(ws, bits, corners, slopes, k, lowest, drops);
     return widest;
+}
+
+/* Place a vector of drops that lie alike. */
+INLINE void NAME(place_alike)(const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4],
+                              int k, NAME(Drops) *drops)
+{
+    NAME(Flags) lowest[2];
+    UNROLL
+    for (int axis = 0; axis < 2; axis++) {
+        const int edge = job->lowest_edge[axis];
+        lowest[axis] = SMALLER(*(const NAME(Flags) *)(corners[axis][edge] + k * LANES),
+                               *(const NAME(Flags) *)(corners[axis][(edge + 1) % 4] + k * LANES));
+    }
+    NAME(place_in_boxes)(job->workspace, job->bits, corners, slopes, k, lowest, drops);
 }
 
 /* Add the spread shares of the pixel in a slot to the sums that begin at `sums`, in rows `stride` bytes apart. */
@@ -270,37 +300,27 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
         NAME(add_vector)(job, k, drops, side);
 }
 
-/* Add a block, whose patch lies in the window, and most of whose drops need boxes of a given side.
+/* Add a block, whose patch lies in the window, of drops that lie alike in boxes of a given side.
  *
  * Pixels are added while the shares of the next ones are worked out: one waits for memory, the other computes.
  */
-INLINE void NAME(add_boxes_inside)(const Job *job, const int32_t *const corners[2][4],
-                                   const Slopes *const slopes[4], const int side, const Planes planes)
+INLINE void NAME(add_alike)(const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4],
+                            const int side, const Planes planes)
 {
-    Workspace *ws = job->workspace;
-    int waiting = 0; /* whether the pixels before are still to be added */
     for (int k = 0; k <= PART; k++) {
         NAME(Drops) drops;
-        int fits = 0;
         if (k < PART) {
-            const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, slopes, k, &drops);
-            fits = !ANY(widest >= side);
-            if (fits)
-                NAME(share_out)(job, k, &drops, side, planes);
-            else
-                *(NAME(Flags) *)ws->widest = widest;
+            NAME(place_alike)(job, corners, slopes, k, &drops);
+            NAME(share_out)(job, k, &drops, side, planes);
         }
-        if (waiting)
+        if (k > 0)
             NAME(add_inside)(job, k - 1, side, planes);
-        if (k < PART && !fits)
-            NAME(add_any)(job, k, &drops);
-        waiting = fits;
     }
 }
 
-/* Add a block whose patch may reach beyond the window; tells whether any drops reach the window. */
-static __attribute__((noinline)) int NAME(add_boxes_crossing)(const Job *job, const int32_t *const corners[2][4],
-                                                              const Slopes *const slopes[4])
+/* Add a block of any drops; tells whether any reach the window. */
+static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4],
+                                                     const Slopes *const slopes[4])
 {
     Workspace *ws = job->workspace;
     int reached = 0;
@@ -316,19 +336,19 @@ static __attribute__((noinline)) int NAME(add_boxes_crossing)(const Job *job, co
     return reached;
 }
 
-#define ADD_BOXES(SIDE, PLANES)                                                                               \
-    static __attribute__((noinline)) void NAME(add_boxes_##SIDE##_##PLANES)(                                   \
+#define ADD_ALIKE(SIDE, PLANES)                                                                               \
+    static __attribute__((noinline)) void NAME(add_alike_##SIDE##_##PLANES)(                                   \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        NAME(add_boxes_inside)(job, corners, slopes, SIDE, PLANES);                                           \
+        NAME(add_alike)(job, corners, slopes, SIDE, PLANES);                                                  \
     }
-ADD_BOXES(2, PLANES_NONE)
-ADD_BOXES(2, PLANES_CONTEXT)
-ADD_BOXES(2, PLANES_ANY)
-ADD_BOXES(3, PLANES_NONE)
-ADD_BOXES(3, PLANES_CONTEXT)
-ADD_BOXES(3, PLANES_ANY)
-#undef ADD_BOXES
+ADD_ALIKE(2, PLANES_NONE)
+ADD_ALIKE(2, PLANES_CONTEXT)
+ADD_ALIKE(2, PLANES_ANY)
+ADD_ALIKE(3, PLANES_NONE)
+ADD_ALIKE(3, PLANES_CONTEXT)
+ADD_ALIKE(3, PLANES_ANY)
+#undef ADD_ALIKE
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
  * chip, and tell whether any reach the window.  The slopes of the edges in row `lower` may be known; drops may
@@ -348,11 +368,11 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
         NAME(find_slopes)(corner[1], corner[2], PART, ws->across[1]);
     const Slopes *const slopes[4] = {ws->along[lower], shared ? ws->across[0] + 1 : ws->across[1],
                                      ws->along[1 - lower], ws->across[0]};
-    if (!ws->inside)
-        return NAME(add_boxes_crossing)(job, corners, slopes);
+    if (!ws->inside || !job->alike)
+        return NAME(add_boxes)(job, corners, slopes);
     static void (*const add[2][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
-        {NAME(add_boxes_2_PLANES_NONE), NAME(add_boxes_2_PLANES_CONTEXT), NAME(add_boxes_2_PLANES_ANY)},
-        {NAME(add_boxes_3_PLANES_NONE), NAME(add_boxes_3_PLANES_CONTEXT), NAME(add_boxes_3_PLANES_ANY)},
+        {NAME(add_alike_2_PLANES_NONE), NAME(add_alike_2_PLANES_CONTEXT), NAME(add_alike_2_PLANES_ANY)},
+        {NAME(add_alike_3_PLANES_NONE), NAME(add_alike_3_PLANES_CONTEXT), NAME(add_alike_3_PLANES_ANY)},
     };
     const Planes planes = window->variance != NULL || window->quality != NULL ? PLANES_ANY
                           : window->context != NULL                            ? PLANES_CONTEXT

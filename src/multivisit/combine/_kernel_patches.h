@@ -199,39 +199,101 @@ static int prepare_patch_rows(Job *job)
     return 1;
 }
 
-/* Give the output distances, by axis, of the next pixels to the right and above at one of SAMPLES x SAMPLES
- * places on the chip. */
-static void sample_steps(const PixelMap *map, const Chip *chip, int sample, double right[2], double up[2])
+/* Bound the change of the map's residual along an output axis, from one chip pixel to the next along x (0) or
+ * y (1): the steepest slope between knots. */
+static double residual_slope(const PixelMap *map, int axis, int along)
 {
-    const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
-    const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
-    double here[2];
-    map_position(map, x, y, here);
-    map_position(map, x + 1.0, y, right);
-    map_position(map, x, y + 1.0, up);
-    for (int axis = 0; axis < 2; axis++) {
-        right[axis] -= here[axis];
-        up[axis] -= here[axis];
-    }
-}
-
-/* Find how many output pixels a drop and a lane's part of a patch cover along an axis, the longer one, sampled
- * on the chip. */
-static void find_extents(const PixelMap *map, const Chip *chip, const Drop *drop, double part, double *drop_extent,
-                         double *part_extent)
-{
-    *drop_extent = *part_extent = 0.0;
-    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
-        double right[2], up[2];
-        sample_steps(map, chip, sample, right, up);
-        for (int axis = 0; axis < 2; axis++) {
-            const double along_x = fabs(right[axis]), along_y = fabs(up[axis]);
-            const double size = drop->shape == KERNEL_TURBO ? 2.0 * drop->half_width
-                                                             : 2.0 * drop->half_width * (along_x + along_y);
-            *drop_extent = MAX(*drop_extent, size);
-            *part_extent = MAX(*part_extent, along_x * (part + 1.0) + along_y * (PATCH_ROWS + 1.0) + size);
+    const ptrdiff_t n_x = map->n_x_knots, n_y = map->n_y_knots;
+    const double *knots = along == 0 ? map->x_knots : map->y_knots;
+    double slope = 0.0;
+    for (ptrdiff_t j = along; j < n_y; j++) {
+        for (ptrdiff_t i = 1 - along; i < n_x; i++) {
+            const double *value = map->residual + (axis * n_y + j) * n_x + i;
+            const ptrdiff_t k = along == 0 ? i : j;
+            slope = MAX(slope, fabs(value[0] - value[along == 0 ? -1 : -n_x]) / (knots[k] - knots[k - 1]));
         }
     }
+    return slope;
+}
+
+/* Bound the difference of a step from that at the nearest sample, by the second derivatives of the map's
+ * polynomial, and by its residual. */
+static double step_slack(const PixelMap *map, const Chip *chip, int axis, int along)
+{
+    double largest[2];
+    largest_arguments(map, chip, largest);
+    const double x_distance = (double)chip->columns / (2.0 * SAMPLES - 2.0) + 1.0;
+    const double y_distance = (double)chip->rows / (2.0 * SAMPLES - 2.0) + 1.0;
+    const double pure = 2.0 * polynomial_bound(map, axis, along == 0 ? 2 : 0, along == 0 ? 0 : 2, largest);
+    const double mixed = polynomial_bound(map, axis, 1, 1, largest);
+    return (along == 0 ? x_distance : y_distance) * pure + (along == 0 ? y_distance : x_distance) * mixed
+           + residual_slope(map, axis, along);
+}
+
+/* Find the steps of the map from a chip's pixels to the next, from samples. */
+static Steps find_steps(const PixelMap *map, const Chip *chip)
+{
+    Steps steps = {.thin = 0};
+    int mirrored = 0;
+    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
+        const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
+        const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
+        double here[2], next[2][2];
+        map_position(map, x, y, here);
+        map_position(map, x + 1.0, y, next[0]);
+        map_position(map, x, y + 1.0, next[1]);
+        for (int axis = 0; axis < 2; axis++) {
+            for (int along = 0; along < 2; along++) {
+                const double step = next[along][axis] -= here[axis];
+                steps.least[axis][along] = sample == 0 ? step : MIN(steps.least[axis][along], step);
+                steps.most[axis][along] = sample == 0 ? step : MAX(steps.most[axis][along], step);
+            }
+        }
+        const double area = next[0][0] * next[1][1] - next[0][1] * next[1][0];
+        const double box = (fabs(next[0][0]) + fabs(next[1][0])) * (fabs(next[0][1]) + fabs(next[1][1]));
+        steps.thin |= fabs(area) < THINNEST * box;
+        mirrored += area < 0.0;
+    }
+    steps.thin |= mirrored > 0 && mirrored < SAMPLES * SAMPLES;
+    for (int axis = 0; axis < 2; axis++) {
+        for (int along = 0; along < 2; along++) {
+            const double slack = step_slack(map, chip, axis, along);
+            steps.least[axis][along] -= slack;
+            steps.most[axis][along] += slack;
+        }
+    }
+    return steps;
+}
+
+/* Give the longest step along an output axis from a chip's pixels to the next along x (0) or y (1). */
+static double longest_step(const Steps *steps, int axis, int along)
+{
+    return MAX(fabs(steps->least[axis][along]), fabs(steps->most[axis][along]));
+}
+
+/* Bound the output pixels that a drop covers along an axis. */
+static double drop_extent(const Steps *steps, const Drop *drop, int axis)
+{
+    const double width = 2.0 * drop->half_width;
+    if (drop->shape == KERNEL_TURBO)
+        return width;
+    return width * (longest_step(steps, axis, 0) + longest_step(steps, axis, 1));
+}
+
+/* Tell which edge of all drops is lowest along an output axis, lower (0), right (1), upper (2) or left (3); -1 if
+ * that is not certain: where the steps may be shorter than some small units. */
+static int lowest_edge(const Steps *steps, const Drop *drop, int axis, double units)
+{
+    if (drop->shape == KERNEL_TURBO)
+        return axis == 0 ? 3 : 0;
+    const double shortest = 16.0 / (2.0 * drop->half_width * units);
+    for (int along = 0; along < 2; along++) {
+        if (steps->least[axis][along] > shortest)
+            return along == 0 ? 3 : 0;
+        if (steps->most[axis][along] < -shortest)
+            return along == 0 ? 1 : 2;
+    }
+    return -1;
 }
 
 /* Tell how many terms the map's polynomial needs about the middle of a lane's part of a patch, those whose powers
@@ -254,32 +316,29 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
     return n;
 }
 
-/* Whether pixels are so thin, sampled on the chip, or the map so folded, that areas are lost in the rounding of
- * single precision. */
-static int has_thin_pixels(const PixelMap *map, const Chip *chip)
-{
-    int thin = 0, mirrored = 0;
-    for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
-        double right[2], up[2];
-        sample_steps(map, chip, sample, right, up);
-        const double area = right[0] * up[1] - right[1] * up[0];
-        const double box = (fabs(right[0]) + fabs(up[0])) * (fabs(right[1]) + fabs(up[1]));
-        thin |= fabs(area) < THINNEST * box;
-        mirrored += area < 0.0;
-    }
-    return thin || (mirrored > 0 && mirrored < SAMPLES * SAMPLES);
-}
-
-/* Choose the small unit, the usual side of the boxes and the terms of local polynomials for a chip, and parts of
- * a number of pixels. */
+/* Choose the small unit, the sides of the boxes and the terms of local polynomials for a chip, and parts of a
+ * number of pixels. */
 static void choose_sizes(Job *job, double part)
 {
-    double drop_extent, part_extent;
-    find_extents(job->map, job->chip, job->drop, part, &drop_extent, &part_extent);
+    const Steps steps = find_steps(job->map, job->chip);
+    double largest_drop = 0.0, largest_part = 0.0;
+    for (int axis = 0; axis < 2; axis++) {
+        const double drop = drop_extent(&steps, job->drop, axis);
+        largest_drop = MAX(largest_drop, drop);
+        largest_part = MAX(largest_part, longest_step(&steps, axis, 0) * (part + 1.0)
+                                             + longest_step(&steps, axis, 1) * (PATCH_ROWS + 1.0) + drop);
+    }
     int exponent;
-    frexp(part_extent + 24.0, &exponent);
+    frexp(largest_part + 24.0, &exponent);
     job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
-    job->side = drop_extent < 1.0 ? 2 : 3;
+    const double units = ldexp(1.0, job->bits);
+    /* Positions are rounded. */
+    job->side = largest_drop < 1.0 - 4.0 / units ? 2 : 3;
+    job->alike = largest_drop < (double)job->side - 1.0 - 4.0 / units;
+    for (int axis = 0; axis < 2; axis++) {
+        job->lowest_edge[axis] = lowest_edge(&steps, job->drop, axis, units);
+        job->alike &= job->lowest_edge[axis] >= 0;
+    }
     job->local_terms = count_local_terms(job->map, job->chip, part);
-    job->slow = job->drop->shape == KERNEL_SQUARE && has_thin_pixels(job->map, job->chip);
+    job->slow = job->drop->shape == KERNEL_SQUARE && steps.thin;
 }
