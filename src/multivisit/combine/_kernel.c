@@ -141,6 +141,7 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 #define IF_NEGATIVE(sign, negative, v) ((NAME(Vector))CHOOSE((NAME(Flags))(sign) < 0, negative, v))
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
 #define ANY(v) NAME(any)(v)
+#define JOINED(low, high) ((NAME(Flags)){(low)[0], (low)[1], (high)[0], (high)[1]})
 #include "_kernel_body.h"
 
 /* What follows is not different for lanes of other numbers. */
@@ -174,6 +175,8 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
 #define IF_NEGATIVE(sign, negative, v)                                                                        \
     ((NAME(Vector))_mm256_blendv_ps((__m256)(v), (__m256)(negative), (__m256)(sign)))
 #define KEPT_ABOVE(v, other, limit) ((NAME(Vector))(((other) > (limit)) & (NAME(Flags))(v)))
+#define JOINED(low, high)                                                                                     \
+    ((NAME(Flags))_mm256_inserti128_si256(_mm256_castsi128_si256((__m128i)(low)), (__m128i)(high), 1))
 #define ANY(v) (_mm256_testz_si256((__m256i)(v), (__m256i)(v)) == 0)
 #include "_kernel_body.h"
 #ifdef __clang__
@@ -199,6 +202,8 @@ typedef int64_t TwoPairs __attribute__((vector_size(16)));
     ((NAME(Vector))_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)(sign)), (__m512)(v), (__m512)(negative)))
 #define KEPT_ABOVE(v, other, limit)                                                                           \
     ((NAME(Vector))_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)(other), (__m512)(limit), _CMP_GT_OQ), (__m512)(v)))
+#define JOINED(low, high)                                                                                     \
+    ((NAME(Flags))_mm512_inserti64x4(_mm512_castsi256_si512((__m256i)(low)), (__m256i)(high), 1))
 #define ANY(v) (_mm512_test_epi32_mask((__m512i)(v), (__m512i)(v)) != 0)
 #include "_kernel_body.h"
 #ifdef __clang__

@@ -667,3 +667,4 @@ static void NAME(divide)(const float *restrict sums, ptrdiff_t n, float fill, fl
 #undef IF_NEGATIVE
 #undef KEPT_ABOVE
 #undef ANY
+#undef JOINED

@@ -90,36 +90,50 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job, ptrdiff
         NAME(expand_to)(job, patch_row, job->local_terms);
 }
 
+/* Give the coefficients of the powers of the distance in columns, on a row, for half of the lanes. */
+INLINE void NAME(terms_of_row)(const Expansion *expansion, int axis, double row_distance, int first_lane, const int n,
+                               NAME(Doubles) terms[MOST_TERMS])
+{
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        const double(*by_row)[MOST_LANES] = expansion->terms[axis][i];
+        terms[i] = *(const NAME(Doubles) *)&by_row[n - 1 - i][first_lane];
+        UNROLL
+        for (int j = n - 2 - i; j >= 0; j--)
+            terms[i] = terms[i] * row_distance + *(const NAME(Doubles) *)&by_row[j][first_lane];
+    }
+}
+
+/* Evaluate a polynomial of the distances in columns from place `k` on, for half of the lanes. */
+INLINE NAME(HalfFlags) NAME(evaluate_half)(const Side *side, int k, const int n, const NAME(Doubles) *terms)
+{
+    const NAME(Doubles) distance = *(const NAME(Doubles) *)&side->distance[k];
+    NAME(Doubles) sum = terms[n - 1];
+    UNROLL
+    for (int i = n - 2; i >= 0; i--)
+        sum = FUSED_DOUBLES(sum, distance, terms[i]);
+    return __builtin_convertvector(sum, NAME(HalfFlags));
+}
+
 /* Evaluate an expansion of some terms at all positions of a side, in small units from the lanes' origins. */
 INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowPlace *place, const Side *side,
                                  const int n, int32_t out[2][POSITIONS])
 {
     const Expansion *expansion = &job->workspace->expansion;
     for (int axis = 0; axis < 2; axis++) {
-        for (int first = 0; first < LANES; first += LANES / 2) {
-            /* Coefficients of the powers of the distance in columns, on this row. */
-            NAME(Doubles) terms[MOST_TERMS];
-            UNROLL
-            for (int i = 0; i < n; i++) {
-                const double(*by_row)[MOST_LANES] = expansion->terms[axis][i];
-                terms[i] = *(const NAME(Doubles) *)&by_row[n - 1 - i][first];
-                UNROLL
-                for (int j = n - 2 - i; j >= 0; j--)
-                    terms[i] = terms[i] * row_distance + *(const NAME(Doubles) *)&by_row[j][first];
+        NAME(Doubles) low[MOST_TERMS], high[MOST_TERMS];
+        NAME(terms_of_row)(expansion, axis, row_distance, 0, n, low);
+        NAME(terms_of_row)(expansion, axis, row_distance, LANES / 2, n, high);
+        for (int k = 0; k < PLACES; k += LANES) {
+            NAME(Flags) position = JOINED(NAME(evaluate_half)(side, k, n, low),
+                                          NAME(evaluate_half)(side, k + LANES / 2, n, high));
+            if (place != NULL) {
+                const NAME(Vector) residual =
+                    FUSED(*(const NAME(Vector) *)&side->residual_step[axis][k], ALL(place->fraction),
+                          *(const NAME(Vector) *)&side->residual[axis][k]);
+                position += __builtin_convertvector(residual, NAME(Flags));
             }
-            for (int k = first; k < PLACES; k += LANES) {
-                const NAME(Doubles) distance = *(const NAME(Doubles) *)&side->distance[k];
-                NAME(Doubles) sum = terms[n - 1];
-                UNROLL
-                for (int i = n - 2; i >= 0; i--)
-                    sum = FUSED_DOUBLES(sum, distance, terms[i]);
-                *(NAME(HalfFlags) *)&out[axis][k] = __builtin_convertvector(sum, NAME(HalfFlags));
-            }
-        }
-        for (int k = 0; k < PLACES && place != NULL; k += LANES) {
-            const NAME(Vector) residual = FUSED(*(const NAME(Vector) *)&side->residual_step[axis][k],
-                                                ALL(place->fraction), *(const NAME(Vector) *)&side->residual[axis][k]);
-            *(NAME(Flags) *)&out[axis][k] += __builtin_convertvector(residual, NAME(Flags));
+            *(NAME(Flags) *)&out[axis][k] = position;
         }
     }
 }
