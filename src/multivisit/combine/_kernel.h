@@ -106,6 +106,9 @@ typedef struct {
 /* Which planes a window has besides the sums. */
 typedef enum { PLANES_NONE, PLANES_CONTEXT, PLANES_ANY } Planes;
 
+/* How much of a box lies in the window. */
+enum { REACH_NONE, REACH_CROSSING, REACH_INSIDE };
+
 /* Where the drops of a patch lie with respect to the window. */
 typedef enum { PLACE_OUTSIDE, PLACE_CROSSING, PLACE_INSIDE } Place;
 
@@ -178,6 +181,8 @@ typedef struct {
     Slopes across[2][LONGEST_PART + 1]; /* of their left and right edges, [side][pixel of a part], from below */
     /* Of one vector of pixels, by lane. */
     ALIGNED int32_t box[2][MOST_LANES]; /* [axis]: first output pixel of the box, from the lane's origin */
+    ALIGNED int32_t window_box[2][MOST_LANES]; /* [axis]: the same, in the window */
+    ALIGNED int32_t reach[MOST_LANES]; /* how much of the box lies in the window */
     ALIGNED int32_t widest[MOST_LANES]; /* output pixels that the drops need along an axis, less one */
     /* Of two vectors of pixels in turn. */
     ALIGNED int32_t at[2][MOST_LANES]; /* first output pixel of the box, counted from lane 0's origin */

@@ -215,48 +215,51 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes
     }
 }
 
+/* Find where the boxes of a vector of drops, of a given side, lie in the window; tells whether any reaches it. */
+INLINE int NAME(find_reach)(const Job *job, int side)
+{
+    Workspace *ws = job->workspace;
+    const Window *window = job->window;
+    const int32_t width = (side + 3) / 4 * 4; /* columns that are added to at once */
+    const NAME(Flags) zero = {0};
+    const NAME(Flags) x = *(const NAME(Flags) *)ws->box[0] + *(const NAME(Flags) *)ws->origin[0]
+                          - (int32_t)window->first_column;
+    const NAME(Flags) y = *(const NAME(Flags) *)ws->box[1] + *(const NAME(Flags) *)ws->origin[1]
+                          - (int32_t)window->first_row;
+    const NAME(Flags) columns = zero + (int32_t)window->columns, rows = zero + (int32_t)window->rows;
+    const NAME(Flags) reaching = (x > -side) & (x < columns) & (y > -side) & (y < rows);
+    const NAME(Flags) inside = (x >= 0) & (x + width <= columns) & (y >= 0) & (y + side <= rows);
+    *(NAME(Flags) *)ws->window_box[0] = x;
+    *(NAME(Flags) *)ws->window_box[1] = y;
+    *(NAME(Flags) *)ws->reach = -reaching - inside;
+    return ANY(reaching);
+}
+
 /* Add the spread shares of a vector of pixels whose boxes may reach beyond the window. */
-INLINE void NAME(add_crossing)(const Job *job, int k, const int side)
+INLINE void NAME(add_crossing)(const Job *job, int k, const int side, const Planes planes)
 {
     const Window *window = job->window;
     const Workspace *ws = job->workspace;
-    const ptrdiff_t width = (side + 3) / 4 * 4;
     for (int slot = 0; slot < LANES; slot++) {
         const int lane = LANE_OF(slot), of_block = lane * PART + k;
-        const ptrdiff_t column = (ptrdiff_t)ws->box[0][lane] + ws->origin[0][lane] - window->first_column;
-        const ptrdiff_t row = (ptrdiff_t)ws->box[1][lane] + ws->origin[1][lane] - window->first_row;
-        if (ws->pair[of_block][1] == 0.0f || row + side <= 0 || row >= window->rows)
-            continue;
-        if (row >= 0 && row + side <= window->rows && column >= 0 && column + width <= window->columns) {
+        const ptrdiff_t column = ws->window_box[0][lane], row = ws->window_box[1][lane];
+        if (ws->reach[lane] == REACH_INSIDE) {
             const ptrdiff_t at = row * window->columns + column;
             NAME(add_sums)((char *)(window->sums + 2 * at), 8 * window->columns, ws, k, slot, of_block, side);
-            NAME(add_planes)(window, at, ws, k, slot, of_block, side, PLANES_ANY);
-            continue;
-        }
-        for (int b = 0; b < side; b++) {
-            for (int a = 0; a < side; a++) {
-                const float share = ws->once[k % 2][b][a / 4][slot][a % 4];
-                if (share > 0.0f)
-                    NAME(add_one)(job, of_block, row + b, column + a, share);
+            if (planes != PLANES_NONE)
+                NAME(add_planes)(window, at, ws, k, slot, of_block, side, planes);
+        } else if (ws->reach[lane] == REACH_CROSSING && ws->pair[of_block][1] != 0.0f) {
+            for (int b = 0; b < side; b++) {
+                for (int a = 0; a < side; a++) {
+                    const float *twice = side == 2 ? &ws->twice[k % 2][b][0][0][4 * slot]
+                                                   : &ws->twice[k % 2][b][a / 4][slot][0];
+                    const float share = twice[2 * (a % 4)];
+                    if (share > 0.0f)
+                        NAME(add_one)(job, of_block, row + b, column + a, share);
+                }
             }
         }
     }
-}
-
-/* Whether any box of a vector, of a given side, reaches the window. */
-INLINE int NAME(reaches_window)(const Job *job, int side)
-{
-    const Workspace *ws = job->workspace;
-    const Window *window = job->window;
-    const int32_t left = (int32_t)window->first_column - side, bottom = (int32_t)window->first_row - side;
-    const int32_t right = (int32_t)(window->first_column + window->columns);
-    const int32_t top = (int32_t)(window->first_row + window->rows);
-    int n = 0;
-    for (int l = 0; l < LANES; l++) {
-        const int32_t x = ws->box[0][l] + ws->origin[0][l], y = ws->box[1][l] + ws->origin[1][l];
-        n |= (x > left) & (x < right) & (y > bottom) & (y < top);
-    }
-    return n;
 }
 
 /* Find the shares of a vector of drops in boxes of a given side, and where in the window the boxes begin if they
@@ -279,8 +282,8 @@ INLINE void NAME(add_vector)(const Job *job, int k, const NAME(Drops) *drops, co
     NAME(share_out)(job, k, drops, side, PLANES_ANY);
     if (job->workspace->inside)
         NAME(add_inside)(job, k, side, PLANES_ANY);
-    else
-        NAME(add_crossing)(job, k, side);
+    else if (NAME(find_reach)(job, side))
+        NAME(add_crossing)(job, k, side, PLANES_ANY);
 }
 
 /* Add a vector of drops in boxes of whatever side they need, but no less than most of the chip's. */
@@ -318,7 +321,25 @@ INLINE void NAME(add_alike)(const Job *job, const int32_t *const corners[2][4], 
     }
 }
 
-/* Add a block of any drops; tells whether any reach the window. */
+/* Add a block, whose patch may reach beyond the window, of drops that lie alike in boxes of a given side; tells
+ * whether any reach the window. */
+INLINE int NAME(add_alike_crossing)(const Job *job, const int32_t *const corners[2][4],
+                                    const Slopes *const slopes[4], const int side, const Planes planes)
+{
+    int reached = 0;
+    for (int k = 0; k < PART; k++) {
+        NAME(Drops) drops;
+        NAME(place_alike)(job, corners, slopes, k, &drops);
+        if (!NAME(find_reach)(job, side))
+            continue;
+        NAME(share_out)(job, k, &drops, side, planes);
+        NAME(add_crossing)(job, k, side, planes);
+        reached = 1;
+    }
+    return reached;
+}
+
+/* Add a block of any drops; tells whether any may reach the window. */
 static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4],
                                                      const Slopes *const slopes[4])
 {
@@ -327,7 +348,7 @@ static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32
     for (int k = 0; k < PART; k++) {
         NAME(Drops) drops;
         const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, slopes, k, &drops);
-        if (!NAME(reaches_window)(job, LARGEST_BOX) && !ANY(widest >= LARGEST_BOX))
+        if (!ANY(widest >= LARGEST_BOX) && !NAME(find_reach)(job, LARGEST_BOX))
             continue;
         *(NAME(Flags) *)ws->widest = widest;
         NAME(add_any)(job, k, &drops);
@@ -337,10 +358,17 @@ static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32
 }
 
 #define ADD_ALIKE(SIDE, PLANES)                                                                               \
-    static __attribute__((noinline)) void NAME(add_alike_##SIDE##_##PLANES)(                                   \
+    static __attribute__((noinline)) int NAME(add_alike_##SIDE##_##PLANES)(                                    \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
         NAME(add_alike)(job, corners, slopes, SIDE, PLANES);                                                  \
+        return 1;                                                                                             \
+    }
+#define ADD_ALIKE_CROSSING(SIDE, PLANES)                                                                      \
+    static __attribute__((noinline)) int NAME(add_alike_crossing_##SIDE##_##PLANES)(                           \
+        const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
+    {                                                                                                         \
+        return NAME(add_alike_crossing)(job, corners, slopes, SIDE, PLANES);                                  \
     }
 ADD_ALIKE(2, PLANES_NONE)
 ADD_ALIKE(2, PLANES_CONTEXT)
@@ -348,7 +376,12 @@ ADD_ALIKE(2, PLANES_ANY)
 ADD_ALIKE(3, PLANES_NONE)
 ADD_ALIKE(3, PLANES_CONTEXT)
 ADD_ALIKE(3, PLANES_ANY)
+ADD_ALIKE_CROSSING(2, PLANES_NONE)
+ADD_ALIKE_CROSSING(2, PLANES_ANY)
+ADD_ALIKE_CROSSING(3, PLANES_NONE)
+ADD_ALIKE_CROSSING(3, PLANES_ANY)
 #undef ADD_ALIKE
+#undef ADD_ALIKE_CROSSING
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
  * chip, and tell whether any reach the window.  The slopes of the edges in row `lower` may be known; drops may
@@ -368,17 +401,22 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
         NAME(find_slopes)(corner[1], corner[2], PART, ws->across[1]);
     const Slopes *const slopes[4] = {ws->along[lower], shared ? ws->across[0] + 1 : ws->across[1],
                                      ws->along[1 - lower], ws->across[0]};
-    if (!ws->inside || !job->alike)
+    if (!job->alike)
         return NAME(add_boxes)(job, corners, slopes);
-    static void (*const add[2][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+    static int (*const add[2][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
         {NAME(add_alike_2_PLANES_NONE), NAME(add_alike_2_PLANES_CONTEXT), NAME(add_alike_2_PLANES_ANY)},
         {NAME(add_alike_3_PLANES_NONE), NAME(add_alike_3_PLANES_CONTEXT), NAME(add_alike_3_PLANES_ANY)},
+    };
+    static int (*const add_crossing[2][2])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+        {NAME(add_alike_crossing_2_PLANES_NONE), NAME(add_alike_crossing_2_PLANES_ANY)},
+        {NAME(add_alike_crossing_3_PLANES_NONE), NAME(add_alike_crossing_3_PLANES_ANY)},
     };
     const Planes planes = window->variance != NULL || window->quality != NULL ? PLANES_ANY
                           : window->context != NULL                            ? PLANES_CONTEXT
                                                                                : PLANES_NONE;
-    add[job->side - 2][planes](job, corners, slopes);
-    return 1;
+    if (ws->inside)
+        return add[job->side - 2][planes](job, corners, slopes);
+    return add_crossing[job->side - 2][planes != PLANES_NONE](job, corners, slopes);
 }
 
 /* Add all pixels of a block one by one. */
