@@ -182,6 +182,13 @@ INLINE void NAME(add_planes)(const Window *window, ptrdiff_t at, const Workspace
     }
 }
 
+/* Whether to ask for memory ahead of a vector of pixels: every second pixel tells enough, but where chip rows climb
+ * over many rows of fine output pixels. */
+INLINE int NAME(asks_ahead)(const Workspace *ws, int k, const int side)
+{
+    return k % 2 == 0 || (side > 2 && ws->climbs);
+}
+
 /* Add the spread shares of a vector of pixels, all of whose boxes lie in the window. */
 INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes planes)
 {
@@ -189,8 +196,7 @@ INLINE void NAME(add_inside)(const Job *job, int k, const int side, const Planes
     const Window *window = job->window;
     const ptrdiff_t anchor = ws->anchor, stride = 8 * window->columns;
     char *sums = (char *)window->sums + 8 * anchor;
-    /* Every second pixel tells enough, but where chip rows climb over many rows of fine output pixels. */
-    if (k % 2 == 0 || (side > 2 && ws->climbs)) {
+    if (NAME(asks_ahead)(ws, k, side)) {
         const char *ahead = sums + 8 * ws->ahead;
         UNROLL
         for (int lane = 0; lane < LANES; lane++)
@@ -240,6 +246,11 @@ INLINE void NAME(add_crossing)(const Job *job, int k, const int side, const Plan
 {
     const Window *window = job->window;
     const Workspace *ws = job->workspace;
+    for (int lane = 0; lane < LANES && NAME(asks_ahead)(ws, k, side); lane++) {
+        const ptrdiff_t at = (ptrdiff_t)ws->window_box[1][lane] * window->columns + ws->window_box[0][lane];
+        if (ws->reach[lane] == REACH_INSIDE)
+            __builtin_prefetch((const char *)window->sums + 8 * (at + ws->ahead), 1, 2);
+    }
     for (int slot = 0; slot < LANES; slot++) {
         const int lane = LANE_OF(slot), of_block = lane * PART + k;
         const ptrdiff_t column = ws->window_box[0][lane], row = ws->window_box[1][lane];
@@ -599,13 +610,6 @@ INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t patch_row, Place place)
     const Window *window = job->window;
     ws->middle_row = middle_of_patch(job->chip, patch_row);
     NAME(expand_patch)(job, patch_row);
-    ws->inside = place == PLACE_INSIDE;
-    if (!ws->inside)
-        return;
-    for (int l = 0; l < LANES; l++)
-        ws->lane_at[l] = (int32_t)((ws->origin[1][l] - ws->origin[1][0]) * window->columns)
-                         + ws->origin[0][l] - ws->origin[0][0];
-    ws->anchor = (ws->origin[1][0] - window->first_row) * window->columns + ws->origin[0][0] - window->first_column;
     const double pixel = ldexp(1.0, job->bits);
     ws->climbs = fabs(ws->expansion.terms[1][1][0][0]) > 0.25 * pixel;
     ptrdiff_t ahead[2];
@@ -614,6 +618,13 @@ INLINE void NAME(begin_patch)(const Job *job, ptrdiff_t patch_row, Place place)
         ahead[axis] = (ptrdiff_t)MIN(MAX(rint(distance + 1.0), -1e6), 1e6); /* to the middle of a box */
     }
     ws->ahead = ahead[1] * window->columns + ahead[0];
+    ws->inside = place == PLACE_INSIDE;
+    if (!ws->inside)
+        return;
+    for (int l = 0; l < LANES; l++)
+        ws->lane_at[l] = (int32_t)((ws->origin[1][l] - ws->origin[1][0]) * window->columns)
+                         + ws->origin[0][l] - ws->origin[0][0];
+    ws->anchor = (ws->origin[1][0] - window->first_row) * window->columns + ws->origin[0][0] - window->first_column;
 }
 
 INLINE void NAME(prefetch_input)(const Chip *chip, ptrdiff_t row, ptrdiff_t first)
