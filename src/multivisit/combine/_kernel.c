@@ -259,7 +259,7 @@ static ptrdiff_t run_job(const Build *build, Job *job, const Bounds *bounds)
     memset(job->workspace, 0, sizeof(Workspace));
     job->shared_edges = job->drop->shape == KERNEL_SQUARE && job->drop->half_width == 0.5;
     job->largest_residual = bounds->residual;
-    choose_sizes(job, (double)BLOCK / build->lanes);
+    choose_sizes(job, bounds, (double)BLOCK / build->lanes);
     const double margin = 1.0 + (job->drop->shape == KERNEL_TURBO ? job->drop->half_width : 0.0);
     const ptrdiff_t n_reaching =
         place_patches(job->map, job->chip, job->window, bounds->patch_bend + margin, job->patches);
@@ -294,13 +294,14 @@ static ptrdiff_t add_chip(const Build *build, const PixelMap *map, const Chip *c
  * in here too if it saw where the numbers come from. */
 static __attribute__((noinline)) int all_finite(const double *values, ptrdiff_t n)
 {
-    int finite = 1;
+    const uint64_t exponent = (uint64_t)0x7ff << 52;
+    uint64_t beyond = 0; /* the sign bit, once an exponent is the largest one */
     for (ptrdiff_t i = 0; i < n; i++) {
         uint64_t bits;
         memcpy(&bits, &values[i], sizeof bits);
-        finite &= (bits >> 52 & 0x7ff) != 0x7ff;
+        beyond |= (bits & exponent) + ((uint64_t)1 << 52);
     }
-    return finite;
+    return beyond >> 63 == 0;
 }
 
 /* Buffers held during a call, released together. */
@@ -544,7 +545,10 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
             goto done;
         }
     }
-    bounds = map_bounds(&map, &chip);
+    if (!find_bounds(&map, &chip, &bounds)) {
+        PyErr_NoMemory();
+        goto done;
+    }
     const double bound_numbers[3] = {bounds.value, bounds.patch_bend, bounds.part_bend};
     if (!all_finite(bound_numbers, 3) || bounds.value + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION

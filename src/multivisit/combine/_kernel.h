@@ -92,6 +92,7 @@ typedef struct {
 typedef struct {
     double value;
     double residual;
+    double residual_slope[2][2]; /* [output axis][along x, along y]: of the residual, for a step of a pixel */
     /* Of its distance from bilinear interpolation between the corners of patches, and of the parts of a chip by
      * which it is told what is touched. */
     double patch_bend, part_bend;

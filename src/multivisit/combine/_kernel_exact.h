@@ -183,19 +183,69 @@ static double bend_bound(const PixelMap *map, const double largest[2], double ro
     return bend;
 }
 
-/* Bound the map on a chip. */
-static Bounds map_bounds(const PixelMap *map, const Chip *chip)
+/* Numbers that are compared at once, to find the largest. */
+#define AT_ONCE 8
+
+/* Widen bounds by a row of the residual: of its values, of their slopes along the row, given the inverse distances
+ * of the knots, and of their differences from the row below. */
+static void bound_row(const double *row, const double *below, const double *inverse, ptrdiff_t n, double bounds[3])
 {
-    Bounds bounds = {.residual = 0.0};
+    double values[AT_ONCE] = {0.0}, slopes[AT_ONCE] = {0.0}, differences[AT_ONCE] = {0.0};
+    for (ptrdiff_t first = 0; first < n; first += AT_ONCE) {
+        /* The last numbers may be taken twice. */
+        const ptrdiff_t i = MAX(MIN(first, n - AT_ONCE), 1), last = MIN(i + AT_ONCE, n) - i;
+        for (ptrdiff_t k = 0; k < last; k++) {
+            values[k] = MAX(values[k], fabs(row[i + k]));
+            slopes[k] = MAX(slopes[k], fabs(row[i + k] - row[i + k - 1]) * inverse[i + k]);
+            differences[k] = MAX(differences[k], fabs(row[i + k] - below[i + k]));
+        }
+    }
+    values[0] = MAX(values[0], fabs(row[0]));
+    differences[0] = MAX(differences[0], fabs(row[0] - below[0]));
+    for (int k = 0; k < AT_ONCE; k++) {
+        bounds[0] = MAX(bounds[0], values[k]);
+        bounds[1] = MAX(bounds[1], slopes[k]);
+        bounds[2] = MAX(bounds[2], differences[k]);
+    }
+}
+
+/* Bound the map's residual and its slopes; 0 if memory runs out. */
+static int bound_residual(const PixelMap *map, Bounds *bounds)
+{
+    const ptrdiff_t n_x = map->n_x_knots, n_y = map->n_y_knots;
+    double *inverse = malloc((size_t)MAX(n_x, 1) * sizeof *inverse);
+    if (inverse == NULL)
+        return 0;
+    for (ptrdiff_t i = 1; i < n_x; i++)
+        inverse[i] = 1.0 / (map->x_knots[i] - map->x_knots[i - 1]);
+    for (int axis = 0; axis < 2; axis++) {
+        double *slope = bounds->residual_slope[axis];
+        for (ptrdiff_t j = 0; j < n_y; j++) {
+            const double *row = map->residual + (axis * n_y + j) * n_x;
+            double of_row[3] = {bounds->residual, slope[0], 0.0};
+            bound_row(row, j > 0 ? row - n_x : row, inverse, n_x, of_row);
+            bounds->residual = of_row[0];
+            slope[0] = of_row[1];
+            slope[1] = MAX(slope[1], j > 0 ? of_row[2] / (map->y_knots[j] - map->y_knots[j - 1]) : 0.0);
+        }
+    }
+    free(inverse);
+    return 1;
+}
+
+/* Bound the map on a chip; 0 if memory runs out. */
+static int find_bounds(const PixelMap *map, const Chip *chip, Bounds *bounds)
+{
+    *bounds = (Bounds){.residual = 0.0};
+    if (!bound_residual(map, bounds))
+        return 0;
     double largest[2];
     largest_arguments(map, chip, largest);
-    for (ptrdiff_t i = 0; i < 2 * map->n_x_knots * map->n_y_knots; i++)
-        bounds.residual = MAX(bounds.residual, fabs(map->residual[i]));
-    bounds.patch_bend = bend_bound(map, largest, PATCH_ROWS, BLOCK) + bounds.residual;
-    bounds.part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds.residual;
-    bounds.value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
-    bounds.value += bounds.residual;
-    return bounds;
+    bounds->patch_bend = bend_bound(map, largest, PATCH_ROWS, BLOCK) + bounds->residual;
+    bounds->part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds->residual;
+    bounds->value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
+    bounds->value += bounds->residual;
+    return 1;
 }
 
 /* ------------------------------------------------------------------ shares */

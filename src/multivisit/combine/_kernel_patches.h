@@ -199,26 +199,9 @@ static int prepare_patch_rows(Job *job)
     return 1;
 }
 
-/* Bound the change of the map's residual along an output axis, from one chip pixel to the next along x (0) or
- * y (1): the steepest slope between knots. */
-static double residual_slope(const PixelMap *map, int axis, int along)
-{
-    const ptrdiff_t n_x = map->n_x_knots, n_y = map->n_y_knots;
-    const double *knots = along == 0 ? map->x_knots : map->y_knots;
-    double slope = 0.0;
-    for (ptrdiff_t j = along; j < n_y; j++) {
-        for (ptrdiff_t i = 1 - along; i < n_x; i++) {
-            const double *value = map->residual + (axis * n_y + j) * n_x + i;
-            const ptrdiff_t k = along == 0 ? i : j;
-            slope = MAX(slope, fabs(value[0] - value[along == 0 ? -1 : -n_x]) / (knots[k] - knots[k - 1]));
-        }
-    }
-    return slope;
-}
-
 /* Bound the difference of a step from that at the nearest sample, by the second derivatives of the map's
  * polynomial, and by its residual. */
-static double step_slack(const PixelMap *map, const Chip *chip, int axis, int along)
+static double step_slack(const PixelMap *map, const Chip *chip, const Bounds *bounds, int axis, int along)
 {
     double largest[2];
     largest_arguments(map, chip, largest);
@@ -227,11 +210,11 @@ static double step_slack(const PixelMap *map, const Chip *chip, int axis, int al
     const double pure = 2.0 * polynomial_bound(map, axis, along == 0 ? 2 : 0, along == 0 ? 0 : 2, largest);
     const double mixed = polynomial_bound(map, axis, 1, 1, largest);
     return (along == 0 ? x_distance : y_distance) * pure + (along == 0 ? y_distance : x_distance) * mixed
-           + residual_slope(map, axis, along);
+           + bounds->residual_slope[axis][along];
 }
 
 /* Find the steps of the map from a chip's pixels to the next, from samples. */
-static Steps find_steps(const PixelMap *map, const Chip *chip)
+static Steps find_steps(const PixelMap *map, const Chip *chip, const Bounds *bounds)
 {
     Steps steps = {.thin = 0};
     int mirrored = 0;
@@ -257,7 +240,7 @@ static Steps find_steps(const PixelMap *map, const Chip *chip)
     steps.thin |= mirrored > 0 && mirrored < SAMPLES * SAMPLES;
     for (int axis = 0; axis < 2; axis++) {
         for (int along = 0; along < 2; along++) {
-            const double slack = step_slack(map, chip, axis, along);
+            const double slack = step_slack(map, chip, bounds, axis, along);
             steps.least[axis][along] -= slack;
             steps.most[axis][along] += slack;
         }
@@ -318,9 +301,9 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
 
 /* Choose the small unit, the sides of the boxes and the terms of local polynomials for a chip, and parts of a
  * number of pixels. */
-static void choose_sizes(Job *job, double part)
+static void choose_sizes(Job *job, const Bounds *bounds, double part)
 {
-    const Steps steps = find_steps(job->map, job->chip);
+    const Steps steps = find_steps(job->map, job->chip, bounds);
     double largest_drop = 0.0, largest_part = 0.0;
     for (int axis = 0; axis < 2; axis++) {
         const double drop = drop_extent(&steps, job->drop, axis);
