@@ -253,7 +253,7 @@ def main() -> None:
     parser.add_argument("--detector", choices=NATIVE_SCALES, default="acs_wfc")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.04, 0.12])
     parser.add_argument("--rolls", type=float, nargs="+", default=[0.0, 27.0, 80.0])
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the best counts")
+    parser.add_argument("--repeat", type=int, default=7, help="runs of each; the best counts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     arguments = parser.parse_args()
 
