@@ -206,7 +206,7 @@ typedef struct {
     const Drop *drop;
     unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
-    int side; /* of the boxes that most drops need, 2 or 3 */
+    int side; /* of the boxes that drops need, at most LARGEST_BOX */
     int alike; /* whether all drops lie alike and in such boxes */
     int lowest_edge[2]; /* of all drops, by output axis: lower, right, upper, left (0 to 3), if they lie alike */
     int slow; /* whether all drops are to be added one by one */

@@ -176,29 +176,34 @@ static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32
     return reached;
 }
 
-#define ADD_ALIKE(SIDE, PLANES)                                                                               \
-    static __attribute__((noinline)) int NAME(add_alike_##SIDE##_##PLANES)(                                    \
+/* Boxes of 2 and 3 output pixels are the usual ones; the side of others is known when the kernel runs. */
+#define ADD_ALIKE(NUMBER, SIDE, PLANES)                                                                       \
+    static __attribute__((noinline)) int NAME(add_alike_##NUMBER##_##PLANES)(                                  \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
         NAME(add_alike)(job, corners, slopes, SIDE, PLANES);                                                  \
         return 1;                                                                                             \
     }
-#define ADD_ALIKE_CROSSING(SIDE, PLANES)                                                                      \
-    static __attribute__((noinline)) int NAME(add_alike_crossing_##SIDE##_##PLANES)(                           \
+#define ADD_ALIKE_CROSSING(NUMBER, SIDE, PLANES)                                                              \
+    static __attribute__((noinline)) int NAME(add_alike_crossing_##NUMBER##_##PLANES)(                         \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
         return NAME(add_alike_crossing)(job, corners, slopes, SIDE, PLANES);                                  \
     }
-ADD_ALIKE(2, PLANES_NONE)
-ADD_ALIKE(2, PLANES_CONTEXT)
-ADD_ALIKE(2, PLANES_ANY)
-ADD_ALIKE(3, PLANES_NONE)
-ADD_ALIKE(3, PLANES_CONTEXT)
-ADD_ALIKE(3, PLANES_ANY)
-ADD_ALIKE_CROSSING(2, PLANES_NONE)
-ADD_ALIKE_CROSSING(2, PLANES_ANY)
-ADD_ALIKE_CROSSING(3, PLANES_NONE)
-ADD_ALIKE_CROSSING(3, PLANES_ANY)
+ADD_ALIKE(two, 2, PLANES_NONE)
+ADD_ALIKE(two, 2, PLANES_CONTEXT)
+ADD_ALIKE(two, 2, PLANES_ANY)
+ADD_ALIKE(three, 3, PLANES_NONE)
+ADD_ALIKE(three, 3, PLANES_CONTEXT)
+ADD_ALIKE(three, 3, PLANES_ANY)
+ADD_ALIKE(more, job->side, PLANES_NONE)
+ADD_ALIKE(more, job->side, PLANES_ANY)
+ADD_ALIKE_CROSSING(two, 2, PLANES_NONE)
+ADD_ALIKE_CROSSING(two, 2, PLANES_ANY)
+ADD_ALIKE_CROSSING(three, 3, PLANES_NONE)
+ADD_ALIKE_CROSSING(three, 3, PLANES_ANY)
+ADD_ALIKE_CROSSING(more, job->side, PLANES_NONE)
+ADD_ALIKE_CROSSING(more, job->side, PLANES_ANY)
 #undef ADD_ALIKE
 #undef ADD_ALIKE_CROSSING
 
@@ -222,20 +227,23 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
                                      ws->along[1 - lower], ws->across[0]};
     if (!job->alike)
         return NAME(add_boxes)(job, corners, slopes);
-    static int (*const add[2][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
-        {NAME(add_alike_2_PLANES_NONE), NAME(add_alike_2_PLANES_CONTEXT), NAME(add_alike_2_PLANES_ANY)},
-        {NAME(add_alike_3_PLANES_NONE), NAME(add_alike_3_PLANES_CONTEXT), NAME(add_alike_3_PLANES_ANY)},
+    static int (*const add[3][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+        {NAME(add_alike_two_PLANES_NONE), NAME(add_alike_two_PLANES_CONTEXT), NAME(add_alike_two_PLANES_ANY)},
+        {NAME(add_alike_three_PLANES_NONE), NAME(add_alike_three_PLANES_CONTEXT), NAME(add_alike_three_PLANES_ANY)},
+        {NAME(add_alike_more_PLANES_NONE), NAME(add_alike_more_PLANES_ANY), NAME(add_alike_more_PLANES_ANY)},
     };
-    static int (*const add_crossing[2][2])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
-        {NAME(add_alike_crossing_2_PLANES_NONE), NAME(add_alike_crossing_2_PLANES_ANY)},
-        {NAME(add_alike_crossing_3_PLANES_NONE), NAME(add_alike_crossing_3_PLANES_ANY)},
+    static int (*const add_crossing[3][2])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+        {NAME(add_alike_crossing_two_PLANES_NONE), NAME(add_alike_crossing_two_PLANES_ANY)},
+        {NAME(add_alike_crossing_three_PLANES_NONE), NAME(add_alike_crossing_three_PLANES_ANY)},
+        {NAME(add_alike_crossing_more_PLANES_NONE), NAME(add_alike_crossing_more_PLANES_ANY)},
     };
     const Planes planes = window->variance != NULL || window->quality != NULL ? PLANES_ANY
                           : window->context != NULL                            ? PLANES_CONTEXT
                                                                                : PLANES_NONE;
+    const int size = MIN(job->side - 2, 2);
     if (ws->inside)
-        return add[job->side - 2][planes](job, corners, slopes);
-    return add_crossing[job->side - 2][planes != PLANES_NONE](job, corners, slopes);
+        return add[size][planes](job, corners, slopes);
+    return add_crossing[size][planes != PLANES_NONE](job, corners, slopes);
 }
 
 /* Add all pixels of a block one by one. */

@@ -315,9 +315,11 @@ static void choose_sizes(Job *job, const Bounds *bounds, double part)
     frexp(largest_part + 24.0, &exponent);
     job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
     const double units = ldexp(1.0, job->bits);
-    /* Positions are rounded. */
-    job->side = largest_drop < 1.0 - 4.0 / units ? 2 : 3;
-    job->alike = largest_drop < (double)job->side - 1.0 - 4.0 / units;
+    const double extent = largest_drop + 4.0 / units; /* positions are rounded */
+    job->side = 2;
+    while (job->side < LARGEST_BOX && extent >= (double)job->side - 1.0)
+        job->side++;
+    job->alike = extent < (double)job->side - 1.0;
     for (int axis = 0; axis < 2; axis++) {
         job->lowest_edge[axis] = lowest_edge(&steps, job->drop, axis, units);
         job->alike &= job->lowest_edge[axis] >= 0;
