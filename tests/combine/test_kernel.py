@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -283,6 +284,49 @@ def test_any_windows_hold_the_same_bits(
                 np.testing.assert_array_equal(window.context[0][inside], whole.context[0][part])
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-8, 1e-12, 3e-14])
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_knots_that_nearly_coincide(gap: float, instruction_set: str) -> None:
+    shape = (60, 200)
+    once = bent_map(shape, 1.1, 0.0, (20.3, 20.3), x_knots=(0.0, 70.0, 199.5), y_knots=(-0.5, 30.0, 59.5))
+    rounding = np.random.default_rng(2).normal(0.0, 1e-9, (2, 3, 4))
+    twice = replace(
+        once,
+        x_knots=np.array([0.0, 70.0, 70.0 + gap, 199.5]),
+        residual=np.repeat(once.residual, [1, 2, 1], axis=2) + rounding,
+    )
+    weight = np.ones(shape, np.float32)
+    sums = []
+    for pixel_map in (once, twice):
+        window = WindowSums.zeros((120, 270))
+        add_chip_to_rows(weight, weight, pixel_map, window, scale_ratio=1.0, instruction_set=instruction_set)
+        sums.append(window.sums)
+    np.testing.assert_allclose(sums[0], sums[1], atol=5e-6)
+
+
+@pytest.mark.parametrize("kernel", ["square", "turbo", "point"])
+@pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
+def test_windows_of_drops_without_area_hold_the_same_bits(kernel: str, instruction_set: str) -> None:
+    # All pixels fall on one point, but for residuals that fold them.
+    coefficients = np.array([[[14.0]], [[18.0]]])
+    weight = np.ones((9, 24), np.float32)
+    options: dict[str, Any] = {"scale_ratio": 1.0, "kernel": kernel, "instruction_set": instruction_set}
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        knots = np.sort(random.uniform(-0.5, 24.0, 26)), np.sort(random.uniform(-0.5, 9.0, 10))
+        residual = random.normal(0.0, random.choice([0.01, 0.5, 3.0]), (2, 10, 26))
+        pixel_map = PixelMap(weight.shape, (0.0, 0.0), (1.0, 1.0), coefficients, *knots, residual, 0.0)
+        whole = WindowSums.zeros((36, 30))
+        n_whole = add_chip_to_rows(weight, weight, pixel_map, whole, **options)
+        for first in range(30):
+            n_used = 0
+            for columns in (slice(0, first), slice(first, 30)):
+                window = WindowSums.zeros((36, columns.stop - columns.start), (columns.start, 0))
+                n_used += add_chip_to_rows(weight, weight, pixel_map, window, **options)
+                np.testing.assert_array_equal(window.sums, whole.sums[:, columns])
+            assert n_used == n_whole
+
+
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_make_the_same_bits(threads: int) -> None:
     shape = (200, 260)
@@ -507,6 +551,15 @@ def test_maps_without_sense_are_refused(number: float) -> None:
         with pytest.raises(ValueError, match="map"):
             add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=1.0)
     assert not window.sums.any()
+
+
+def test_a_map_in_terms_beyond_numbers_is_refused() -> None:
+    nowhere = PixelMap(
+        (4, 4), (1e308, 0.0), (1e-3, 1.0), np.full((2, 1, 1), 2.0), *np.zeros((2, 0)), np.zeros((2, 0, 0)), 0.0
+    )
+    science, weight = chip_planes((4, 4))
+    with pytest.raises(ValueError, match="map"):
+        add_chip_to_rows(science, weight, nowhere, WindowSums.zeros((5, 5)), scale_ratio=1.0)
 
 
 def test_wrong_arguments_are_refused() -> None:

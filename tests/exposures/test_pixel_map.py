@@ -230,6 +230,20 @@ def test_a_wcs_without_tables_has_no_residual() -> None:
     assert pixel_map.degree == 5
 
 
+def test_knots_of_two_tables_that_differ_by_rounding_are_one() -> None:
+    chip = chip_wcs(10.0, 20.0, 30.0, 0.05, (1000, 1500), tables="npol")
+    values = np.random.default_rng(1).uniform(-0.07, 0.07, (17, 25)).astype(np.float32)
+    chip.cpdis1 = chip.cpdis2 = DistortionLookupTable(values, (1.0, 1.0), (0.3, 0.3), (63.9, 63.9))
+    chip.det2im1 = DistortionLookupTable(np.zeros((60, 80), np.float32), (1.0, 1.0), (0.3, 0.3), (21.3, 21.3))
+    output = output_grid(10.0, 20.0, 0.05)
+    pixel_map = PixelMap.fit(chip, (1000, 1500), output)
+    # The first knots of the tables are the same, and every third one of the finer table.
+    assert len(pixel_map.x_knots) == 2 + len(np.arange(0.3 - 1.0, 1499.5, 21.3)[1:])
+    assert np.diff(pixel_map.x_knots).min() > 0.1
+    assert np.diff(pixel_map.y_knots).min() > 0.1
+    assert largest_difference(pixel_map, chip, output) < 1e-4
+
+
 def test_the_degree_rises_for_stronger_distortions() -> None:
     shape = (1000, 1000)
     chip = chip_wcs(30.0, 40.0, 10.0, 0.05, shape)

@@ -549,8 +549,9 @@ static PyObject *py_add_chip(PyObject *Py_UNUSED(module), PyObject *arguments, P
         PyErr_NoMemory();
         goto done;
     }
-    const double bound_numbers[3] = {bounds.value, bounds.patch_bend, bounds.part_bend};
-    if (!all_finite(bound_numbers, 3) || bounds.value + drop.half_width >= LARGEST_POSITION
+    const double bound_numbers[5] = {bounds.value, bounds.patch_bend, bounds.part_bend, bounds.argument[0],
+                                     bounds.argument[1]};
+    if (!all_finite(bound_numbers, 5) || bounds.value + drop.half_width >= LARGEST_POSITION
         || fabs((double)row) + (double)window.rows >= LARGEST_POSITION
         || fabs((double)column) + (double)window.columns >= LARGEST_POSITION) {
         PyErr_Format(PyExc_ValueError, "the pixel map or the window reaches output pixels beyond %d",

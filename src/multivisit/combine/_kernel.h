@@ -45,6 +45,9 @@
 #define SMALLEST_HALF_SIZE 1e-3
 #define LARGEST_HALF_SIZE 1e9
 
+/* Knots that are closer count as this far apart, in chip pixels: quotients stay finite. */
+#define SMALLEST_GAP 1e-30
+
 /* Largest output coordinate, so that positions and their differences fit into 32 bits. */
 #define LARGEST_POSITION 268435456.0
 
@@ -90,6 +93,7 @@ typedef struct {
 
 /* Bounds of the map on a chip, in output pixels. */
 typedef struct {
+    double argument[2]; /* x, y: of the polynomial, in its own units */
     double value;
     double residual;
     double residual_slope[2][2]; /* [output axis][along x, along y]: of the residual, for a step of a pixel */
@@ -101,7 +105,8 @@ typedef struct {
 /* Bounds of the steps of the map from a chip's pixels to the next. */
 typedef struct {
     double least[2][2], most[2][2]; /* [output axis][along x, along y], in output pixels */
-    int thin; /* whether pixels are so thin, or the map so folded, that single precision loses areas */
+    double residual[2][2]; /* the same of the residual alone, for steps as wide as a drop; least and most have none */
+    int thin; /* whether the polynomial has pixels so thin, or is so folded, that single precision loses areas */
 } Steps;
 
 /* Which planes a window has besides the sums. */

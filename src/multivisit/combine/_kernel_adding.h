@@ -159,7 +159,7 @@ INLINE int NAME(find_reach)(const Job *job, int side)
     const NAME(Flags) inside = (x >= 0) & (x + width <= columns) & (y >= 0) & (y + side <= rows);
     *(NAME(Flags) *)ws->window_box[0] = x;
     *(NAME(Flags) *)ws->window_box[1] = y;
-    *(NAME(Flags) *)ws->reach = -reaching - inside;
+    *(NAME(Flags) *)ws->reach = -reaching - inside; /* of the order of REACH_..., since inside boxes reach it */
     return ANY(reaching);
 }
 
@@ -184,8 +184,8 @@ INLINE void NAME(add_crossing)(const Job *job, int k, const int side, const Plan
         } else if (ws->reach[lane] == REACH_CROSSING && ws->pair[of_block][1] != 0.0f) {
             for (int b = 0; b < side; b++) {
                 for (int a = 0; a < side; a++) {
-                    const float *twice = side == 2 ? &ws->twice[k % 2][b][0][0][4 * slot]
-                                                   : &ws->twice[k % 2][b][a / 4][slot][0];
+                    const float *twice = side == 2 ? ws->twice[k % 2][b][0][0] + 4 * slot
+                                                   : ws->twice[k % 2][b][a / 4][slot];
                     const float share = twice[2 * (a % 4)];
                     if (share > 0.0f)
                         NAME(add_one)(job, of_block, row + b, column + a, share);

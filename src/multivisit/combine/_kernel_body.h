@@ -140,12 +140,10 @@ INLINE void NAME(add_alike)(const Job *job, const int32_t *const corners[2][4], 
     }
 }
 
-/* Add a block, whose patch may reach beyond the window, of drops that lie alike in boxes of a given side; tells
- * whether any reach the window. */
-INLINE int NAME(add_alike_crossing)(const Job *job, const int32_t *const corners[2][4],
+/* Add a block, whose patch may reach beyond the window, of drops that lie alike in boxes of a given side. */
+INLINE void NAME(add_alike_crossing)(const Job *job, const int32_t *const corners[2][4],
                                     const Slopes *const slopes[4], const int side, const Planes planes)
 {
-    int reached = 0;
     for (int k = 0; k < PART; k++) {
         NAME(Drops) drops;
         NAME(place_alike)(job, corners, slopes, k, &drops);
@@ -153,17 +151,14 @@ INLINE int NAME(add_alike_crossing)(const Job *job, const int32_t *const corners
             continue;
         NAME(share_out)(job, k, &drops, side, planes);
         NAME(add_crossing)(job, k, side, planes);
-        reached = 1;
     }
-    return reached;
 }
 
-/* Add a block of any drops; tells whether any may reach the window. */
-static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4],
+/* Add a block of any drops. */
+static __attribute__((noinline)) void NAME(add_boxes)(const Job *job, const int32_t *const corners[2][4],
                                                      const Slopes *const slopes[4])
 {
     Workspace *ws = job->workspace;
-    int reached = 0;
     for (int k = 0; k < PART; k++) {
         NAME(Drops) drops;
         const NAME(Flags) widest = NAME(place_drops)(ws, job->bits, corners, slopes, k, &drops);
@@ -171,24 +166,21 @@ static __attribute__((noinline)) int NAME(add_boxes)(const Job *job, const int32
             continue;
         *(NAME(Flags) *)ws->widest = widest;
         NAME(add_any)(job, k, &drops);
-        reached = 1;
     }
-    return reached;
 }
 
 /* Boxes of 2 and 3 output pixels are the usual ones; the side of others is known when the kernel runs. */
 #define ADD_ALIKE(NUMBER, SIDE, PLANES)                                                                       \
-    static __attribute__((noinline)) int NAME(add_alike_##NUMBER##_##PLANES)(                                  \
+    static __attribute__((noinline)) void NAME(add_alike_##NUMBER##_##PLANES)(                                 \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
         NAME(add_alike)(job, corners, slopes, SIDE, PLANES);                                                  \
-        return 1;                                                                                             \
     }
 #define ADD_ALIKE_CROSSING(NUMBER, SIDE, PLANES)                                                              \
-    static __attribute__((noinline)) int NAME(add_alike_crossing_##NUMBER##_##PLANES)(                         \
+    static __attribute__((noinline)) void NAME(add_alike_crossing_##NUMBER##_##PLANES)(                        \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        return NAME(add_alike_crossing)(job, corners, slopes, SIDE, PLANES);                                  \
+        NAME(add_alike_crossing)(job, corners, slopes, SIDE, PLANES);                                         \
     }
 ADD_ALIKE(two, 2, PLANES_NONE)
 ADD_ALIKE(two, 2, PLANES_CONTEXT)
@@ -208,10 +200,9 @@ ADD_ALIKE_CROSSING(more, job->side, PLANES_ANY)
 #undef ADD_ALIKE_CROSSING
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
- * chip, and tell whether any reach the window.  The slopes of the edges in row `lower` may be known; drops may
- * share their edges with their neighbours. */
-INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners[2][4], int lower, int lower_known,
-                                    const int shared)
+ * chip.  The slopes of the edges in row `lower` may be known; drops may share their edges with their neighbours. */
+INLINE void NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners[2][4], int lower, int lower_known,
+                                     const int shared)
 {
     Workspace *ws = job->workspace;
     const Window *window = job->window;
@@ -225,14 +216,16 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
         NAME(find_slopes)(corner[1], corner[2], PART, ws->across[1]);
     const Slopes *const slopes[4] = {ws->along[lower], shared ? ws->across[0] + 1 : ws->across[1],
                                      ws->along[1 - lower], ws->across[0]};
-    if (!job->alike)
-        return NAME(add_boxes)(job, corners, slopes);
-    static int (*const add[3][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+    if (!job->alike) {
+        NAME(add_boxes)(job, corners, slopes);
+        return;
+    }
+    static void (*const add[3][3])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
         {NAME(add_alike_two_PLANES_NONE), NAME(add_alike_two_PLANES_CONTEXT), NAME(add_alike_two_PLANES_ANY)},
         {NAME(add_alike_three_PLANES_NONE), NAME(add_alike_three_PLANES_CONTEXT), NAME(add_alike_three_PLANES_ANY)},
         {NAME(add_alike_more_PLANES_NONE), NAME(add_alike_more_PLANES_ANY), NAME(add_alike_more_PLANES_ANY)},
     };
-    static int (*const add_crossing[3][2])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
+    static void (*const add_crossing[3][2])(const Job *, const int32_t *const[2][4], const Slopes *const[4]) = {
         {NAME(add_alike_crossing_two_PLANES_NONE), NAME(add_alike_crossing_two_PLANES_ANY)},
         {NAME(add_alike_crossing_three_PLANES_NONE), NAME(add_alike_crossing_three_PLANES_ANY)},
         {NAME(add_alike_crossing_more_PLANES_NONE), NAME(add_alike_crossing_more_PLANES_ANY)},
@@ -242,8 +235,9 @@ INLINE int NAME(add_quadrilaterals)(const Job *job, const int32_t *const corners
                                                                                : PLANES_NONE;
     const int size = MIN(job->side - 2, 2);
     if (ws->inside)
-        return add[size][planes](job, corners, slopes);
-    return add_crossing[size][planes != PLANES_NONE](job, corners, slopes);
+        add[size][planes](job, corners, slopes);
+    else
+        add_crossing[size][planes != PLANES_NONE](job, corners, slopes);
 }
 
 /* Add all pixels of a block one by one. */
@@ -293,9 +287,8 @@ INLINE ptrdiff_t NAME(count_inside)(const Job *job)
     return n;
 }
 
-/* Add a block of a chip row with the square kernel; `*edge` is the chip row whose lower edge is at hand.  Tells
- * whether any drops reach the window. */
-INLINE int NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge)
+/* Add a block of a chip row with the square kernel; `*edge` is the chip row whose lower edge is at hand. */
+INLINE void NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge)
 {
     Workspace *ws = job->workspace;
     const int shared = job->shared_edges, lower = shared ? (int)(row & 1) : 0, upper = 1 - lower;
@@ -311,12 +304,11 @@ INLINE int NAME(add_squares)(const Job *job, ptrdiff_t row, ptrdiff_t *edge)
         corners[axis][2] = shared ? ws->edges[upper][0][axis] + LANES : ws->edges[upper][1][axis];
         corners[axis][3] = ws->edges[upper][0][axis];
     }
-    return NAME(add_quadrilaterals)(job, corners, lower, lower_known, shared);
+    NAME(add_quadrilaterals)(job, corners, lower, lower_known, shared);
 }
 
-/* Add a block of a chip row with the turbo kernel: upright squares about the pixel centres.  Tells whether any
- * drops reach the window. */
-INLINE int NAME(add_turbos)(const Job *job, ptrdiff_t row)
+/* Add a block of a chip row with the turbo kernel: upright squares about the pixel centres. */
+INLINE void NAME(add_turbos)(const Job *job, ptrdiff_t row)
 {
     Workspace *ws = job->workspace;
     const int32_t half = (int32_t)(job->drop->half_width * ldexp(1.0, job->bits) + 0.5);
@@ -330,7 +322,7 @@ INLINE int NAME(add_turbos)(const Job *job, ptrdiff_t row)
     const int32_t *const left = ws->edges[0][0][0], *const right = ws->edges[1][0][0];
     const int32_t *const bottom = ws->edges[0][0][1], *const top = ws->edges[1][0][1];
     const int32_t *const corners[2][4] = {{left, right, right, left}, {bottom, bottom, top, top}};
-    return NAME(add_quadrilaterals)(job, corners, 0, 0, 0);
+    NAME(add_quadrilaterals)(job, corners, 0, 0, 0);
 }
 
 /* Add a block of a chip row with the point kernel: all of a pixel where its centre, which has been found, falls. */
@@ -348,7 +340,6 @@ INLINE void NAME(add_points)(const Job *job)
 INLINE ptrdiff_t NAME(add_row)(const Job *job, ptrdiff_t row, ptrdiff_t n_weighted, ptrdiff_t *edge)
 {
     const Workspace *ws = job->workspace;
-    int reached = 1;
     if (job->drop->shape == KERNEL_POINT) {
         NAME(find_centres)(job, row);
         NAME(add_points)(job);
@@ -357,11 +348,11 @@ INLINE ptrdiff_t NAME(add_row)(const Job *job, ptrdiff_t row, ptrdiff_t n_weight
     if (!ws->expansion.within)
         NAME(add_all_slowly)(job);
     else if (job->drop->shape == KERNEL_SQUARE)
-        reached = NAME(add_squares)(job, row, edge);
+        NAME(add_squares)(job, row, edge);
     else
-        reached = NAME(add_turbos)(job, row);
-    if (!reached || ws->inside)
-        return reached ? n_weighted : 0;
+        NAME(add_turbos)(job, row);
+    if (ws->inside)
+        return n_weighted;
     NAME(find_centres)(job, row);
     return NAME(count_inside)(job);
 }

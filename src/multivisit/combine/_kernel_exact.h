@@ -217,7 +217,7 @@ static int bound_residual(const PixelMap *map, Bounds *bounds)
     if (inverse == NULL)
         return 0;
     for (ptrdiff_t i = 1; i < n_x; i++)
-        inverse[i] = 1.0 / (map->x_knots[i] - map->x_knots[i - 1]);
+        inverse[i] = 1.0 / MAX(map->x_knots[i] - map->x_knots[i - 1], SMALLEST_GAP);
     for (int axis = 0; axis < 2; axis++) {
         double *slope = bounds->residual_slope[axis];
         for (ptrdiff_t j = 0; j < n_y; j++) {
@@ -226,7 +226,8 @@ static int bound_residual(const PixelMap *map, Bounds *bounds)
             bound_row(row, j > 0 ? row - n_x : row, inverse, n_x, of_row);
             bounds->residual = of_row[0];
             slope[0] = of_row[1];
-            slope[1] = MAX(slope[1], j > 0 ? of_row[2] / (map->y_knots[j] - map->y_knots[j - 1]) : 0.0);
+            if (j > 0)
+                slope[1] = MAX(slope[1], of_row[2] / MAX(map->y_knots[j] - map->y_knots[j - 1], SMALLEST_GAP));
         }
     }
     free(inverse);
@@ -236,14 +237,14 @@ static int bound_residual(const PixelMap *map, Bounds *bounds)
 /* Bound the map on a chip; 0 if memory runs out. */
 static int find_bounds(const PixelMap *map, const Chip *chip, Bounds *bounds)
 {
-    *bounds = (Bounds){.residual = 0.0};
+    *bounds = (Bounds){.value = 0.0};
     if (!bound_residual(map, bounds))
         return 0;
-    double largest[2];
-    largest_arguments(map, chip, largest);
-    bounds->patch_bend = bend_bound(map, largest, PATCH_ROWS, BLOCK) + bounds->residual;
-    bounds->part_bend = bend_bound(map, largest, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds->residual;
-    bounds->value = MAX(polynomial_bound(map, 0, 0, 0, largest), polynomial_bound(map, 1, 0, 0, largest));
+    largest_arguments(map, chip, bounds->argument);
+    bounds->patch_bend = bend_bound(map, bounds->argument, PATCH_ROWS, BLOCK) + bounds->residual;
+    bounds->part_bend = bend_bound(map, bounds->argument, TOUCHED_ROWS, TOUCHED_COLUMNS) + bounds->residual;
+    for (int axis = 0; axis < 2; axis++)
+        bounds->value = MAX(bounds->value, polynomial_bound(map, axis, 0, 0, bounds->argument));
     bounds->value += bounds->residual;
     return 1;
 }

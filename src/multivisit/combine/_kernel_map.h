@@ -51,7 +51,7 @@ INLINE void NAME(expand_to)(const Job *job, ptrdiff_t patch_row, const int n)
     Workspace *ws = job->workspace;
     Expansion *expansion = &ws->expansion;
     const double units = ldexp(1.0, job->bits), largest_distance[2] = {0.5 * PART + 0.5, 0.5 * PATCH_ROWS + 0.5};
-    const double *by_row = job->row_terms + (size_t)patch_row * terms_of_row(job);
+    const double *by_row = job->row_terms + (size_t)patch_row * terms_per_row(job);
     expansion->within = !job->slow;
     for (int axis = 0; axis < 2; axis++) {
         for (int first = 0; first < LANES; first += LANES / 2) {
@@ -91,7 +91,7 @@ static __attribute__((noinline)) void NAME(expand_patch)(const Job *job, ptrdiff
 }
 
 /* Give the coefficients of the powers of the distance in columns, on a row, for half of the lanes. */
-INLINE void NAME(terms_of_row)(const Expansion *expansion, int axis, double row_distance, int first_lane, const int n,
+INLINE void NAME(terms_on_row)(const Expansion *expansion, int axis, double row_distance, int first_lane, const int n,
                                NAME(Doubles) terms[MOST_TERMS])
 {
     UNROLL
@@ -122,8 +122,8 @@ INLINE void NAME(evaluate_terms)(const Job *job, double row_distance, const RowP
     const Expansion *expansion = &job->workspace->expansion;
     for (int axis = 0; axis < 2; axis++) {
         NAME(Doubles) low[MOST_TERMS], high[MOST_TERMS];
-        NAME(terms_of_row)(expansion, axis, row_distance, 0, n, low);
-        NAME(terms_of_row)(expansion, axis, row_distance, LANES / 2, n, high);
+        NAME(terms_on_row)(expansion, axis, row_distance, 0, n, low);
+        NAME(terms_on_row)(expansion, axis, row_distance, LANES / 2, n, high);
         for (int k = 0; k < PLACES; k += LANES) {
             NAME(Flags) position = JOINED(NAME(evaluate_half)(side, k, n, low),
                                           NAME(evaluate_half)(side, k + LANES / 2, n, high));

@@ -27,7 +27,7 @@ static ptrdiff_t middle_of_patch(const Chip *chip, ptrdiff_t patch_row)
 }
 
 /* Number of coefficients that stand for the map about the middle of a row of patches. */
-static size_t terms_of_row(const Job *job)
+static size_t terms_per_row(const Job *job)
 {
     return (size_t)(2 * job->local_terms * job->map->terms);
 }
@@ -42,7 +42,8 @@ static Place place_patch(const Window *window, const double a[2], const double b
     for (int axis = 0; axis < 2; axis++) {
         const double low = MIN(MIN(a[axis], b[axis]), MIN(c[axis], d[axis])) - first[axis] - margin;
         const double high = MAX(MAX(a[axis], b[axis]), MAX(c[axis], d[axis])) - first[axis] + margin;
-        if (high < -0.5 || low > size[axis] - 0.5)
+        /* Boxes may end farther right than their drops, and rounding noise comes there. */
+        if (high + (axis == 0 ? LARGEST_BOX : 0) < -0.5 || low > size[axis] - 0.5)
             return PLACE_OUTSIDE;
         inside &= low >= 0.0 && high + LARGEST_BOX <= size[axis] - 1.0;
         /* Distances within a patch are counted in 32 bits. */
@@ -179,7 +180,7 @@ static int prepare_patch_rows(Job *job)
 {
     const PixelMap *map = job->map;
     const size_t n_rows = (size_t)job->chip->rows, n_patch_rows = (size_t)patch_row_count(job->chip);
-    job->row_terms = allocate(n_patch_rows * terms_of_row(job) * sizeof *job->row_terms);
+    job->row_terms = allocate(n_patch_rows * terms_per_row(job) * sizeof *job->row_terms);
     if (job->row_terms == NULL)
         return 0;
     if (map->n_y_knots > 0) {
@@ -192,48 +193,57 @@ static int prepare_patch_rows(Job *job)
         if (!any_reaches(job, (ptrdiff_t)j))
             continue;
         expand_row(map, (double)middle_of_patch(job->chip, (ptrdiff_t)j), job->local_terms,
-                   job->row_terms + j * terms_of_row(job));
+                   job->row_terms + j * terms_per_row(job));
         if (map->n_y_knots > 0)
             find_row_places(job, (ptrdiff_t)j);
     }
     return 1;
 }
 
-/* Bound the difference of a step from that at the nearest sample, by the second derivatives of the map's
- * polynomial, and by its residual. */
+/* Bound the difference of a step of the map's polynomial from that at the nearest sample. */
 static double step_slack(const PixelMap *map, const Chip *chip, const Bounds *bounds, int axis, int along)
 {
-    double largest[2];
-    largest_arguments(map, chip, largest);
-    const double x_distance = (double)chip->columns / (2.0 * SAMPLES - 2.0) + 1.0;
-    const double y_distance = (double)chip->rows / (2.0 * SAMPLES - 2.0) + 1.0;
-    const double pure = 2.0 * polynomial_bound(map, axis, along == 0 ? 2 : 0, along == 0 ? 0 : 2, largest);
-    const double mixed = polynomial_bound(map, axis, 1, 1, largest);
-    return (along == 0 ? x_distance : y_distance) * pure + (along == 0 ? y_distance : x_distance) * mixed
-           + bounds->residual_slope[axis][along];
+    /* Samples are steps about the centres of pixels; others are half a pixel off, at most. */
+    const double size[2] = {(double)chip->columns, (double)chip->rows};
+    const double ahead = (size[along] - 1.0) / (2.0 * SAMPLES - 2.0) + 0.5;
+    const double aside = (size[1 - along] - 1.0) / (2.0 * SAMPLES - 2.0) + 0.5;
+    const int x_order = along == 0 ? 2 : 0;
+    return ahead * 2.0 * polynomial_bound(map, axis, x_order, 2 - x_order, bounds->argument)
+           + aside * polynomial_bound(map, axis, 1, 1, bounds->argument);
 }
 
-/* Find the steps of the map from a chip's pixels to the next, from samples. */
-static Steps find_steps(const PixelMap *map, const Chip *chip, const Bounds *bounds)
+/* Take one of SAMPLES x SAMPLES samples of the steps of the map's polynomial, [along x, along y][output axis]. */
+static void sample_steps(const PixelMap *map, const Chip *chip, int sample, double step[2][2])
+{
+    const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
+    const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
+    for (int along = 0; along < 2; along++) {
+        const double dx = along == 0 ? 0.5 : 0.0, dy = 0.5 - dx;
+        double before[2];
+        map_position(map, x - dx, y - dy, before);
+        map_position(map, x + dx, y + dy, step[along]);
+        for (int axis = 0; axis < 2; axis++)
+            step[along][axis] -= before[axis];
+    }
+}
+
+/* Find the steps of the map from a chip's pixels to the next. */
+static Steps find_steps(const PixelMap *map, const Chip *chip, const Drop *drop, const Bounds *bounds)
 {
     Steps steps = {.thin = 0};
     int mirrored = 0;
     for (int sample = 0; sample < SAMPLES * SAMPLES; sample++) {
-        const double x = (double)(chip->columns - 1) * (sample % SAMPLES) / (SAMPLES - 1.0);
-        const double y = (double)(chip->rows - 1) * (double)(sample / SAMPLES) / (SAMPLES - 1.0);
-        double here[2], next[2][2];
-        map_position(map, x, y, here);
-        map_position(map, x + 1.0, y, next[0]);
-        map_position(map, x, y + 1.0, next[1]);
+        double step[2][2];
+        sample_steps(map, chip, sample, step);
         for (int axis = 0; axis < 2; axis++) {
             for (int along = 0; along < 2; along++) {
-                const double step = next[along][axis] -= here[axis];
-                steps.least[axis][along] = sample == 0 ? step : MIN(steps.least[axis][along], step);
-                steps.most[axis][along] = sample == 0 ? step : MAX(steps.most[axis][along], step);
+                double *least = &steps.least[axis][along], *most = &steps.most[axis][along];
+                *least = sample == 0 ? step[along][axis] : MIN(*least, step[along][axis]);
+                *most = sample == 0 ? step[along][axis] : MAX(*most, step[along][axis]);
             }
         }
-        const double area = next[0][0] * next[1][1] - next[0][1] * next[1][0];
-        const double box = (fabs(next[0][0]) + fabs(next[1][0])) * (fabs(next[0][1]) + fabs(next[1][1]));
+        const double area = step[0][0] * step[1][1] - step[0][1] * step[1][0];
+        const double box = (fabs(step[0][0]) + fabs(step[1][0])) * (fabs(step[0][1]) + fabs(step[1][1]));
         steps.thin |= fabs(area) < THINNEST * box;
         mirrored += area < 0.0;
     }
@@ -243,12 +253,16 @@ static Steps find_steps(const PixelMap *map, const Chip *chip, const Bounds *bou
             const double slack = step_slack(map, chip, bounds, axis, along);
             steps.least[axis][along] -= slack;
             steps.most[axis][along] += slack;
+            /* Slopes may be steep between knots that are close, but values are bounded. */
+            steps.residual[axis][along] =
+                MIN(bounds->residual_slope[axis][along], bounds->residual / drop->half_width);
         }
     }
     return steps;
 }
 
-/* Give the longest step along an output axis from a chip's pixels to the next along x (0) or y (1). */
+/* Give the longest step of the map's polynomial along an output axis from a chip's pixels to the next along x (0)
+ * or y (1). */
 static double longest_step(const Steps *steps, int axis, int along)
 {
     return MAX(fabs(steps->least[axis][along]), fabs(steps->most[axis][along]));
@@ -260,7 +274,10 @@ static double drop_extent(const Steps *steps, const Drop *drop, int axis)
     const double width = 2.0 * drop->half_width;
     if (drop->shape == KERNEL_TURBO)
         return width;
-    return width * (longest_step(steps, axis, 0) + longest_step(steps, axis, 1));
+    double extent = 0.0;
+    for (int along = 0; along < 2; along++)
+        extent += width * (longest_step(steps, axis, along) + steps->residual[axis][along]);
+    return extent;
 }
 
 /* Tell which edge of all drops is lowest along an output axis, lower (0), right (1), upper (2) or left (3); -1 if
@@ -269,8 +286,8 @@ static int lowest_edge(const Steps *steps, const Drop *drop, int axis, double un
 {
     if (drop->shape == KERNEL_TURBO)
         return axis == 0 ? 3 : 0;
-    const double shortest = 16.0 / (2.0 * drop->half_width * units);
     for (int along = 0; along < 2; along++) {
+        const double shortest = 16.0 / (2.0 * drop->half_width * units) + steps->residual[axis][along];
         if (steps->least[axis][along] > shortest)
             return along == 0 ? 3 : 0;
         if (steps->most[axis][along] < -shortest)
@@ -281,17 +298,15 @@ static int lowest_edge(const Steps *steps, const Drop *drop, int axis, double un
 
 /* Tell how many terms the map's polynomial needs about the middle of a lane's part of a patch, those whose powers
  * are less in sum: all others are rounding noise. */
-static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
+static int count_local_terms(const PixelMap *map, const Bounds *bounds, double part)
 {
-    double largest[2];
-    largest_arguments(map, chip, largest);
     int n = (int)MAX(2 * map->terms - 1, FEWEST_LOCAL_TERMS);
     double size = 0.0;
     for (; n > FEWEST_LOCAL_TERMS; n--) {
         for (int i = 0; i < n; i++) {
             const double distances = pow(0.5 * part + 0.5, i) * pow(0.5 * PATCH_ROWS + 0.5, n - 1 - i);
-            size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, largest),
-                                    polynomial_bound(map, 1, i, n - 1 - i, largest));
+            size += distances * MAX(polynomial_bound(map, 0, i, n - 1 - i, bounds->argument),
+                                    polynomial_bound(map, 1, i, n - 1 - i, bounds->argument));
         }
         if (size > SMALLEST_TERM)
             break;
@@ -303,7 +318,7 @@ static int count_local_terms(const PixelMap *map, const Chip *chip, double part)
  * number of pixels. */
 static void choose_sizes(Job *job, const Bounds *bounds, double part)
 {
-    const Steps steps = find_steps(job->map, job->chip, bounds);
+    const Steps steps = find_steps(job->map, job->chip, job->drop, bounds);
     double largest_drop = 0.0, largest_part = 0.0;
     for (int axis = 0; axis < 2; axis++) {
         const double drop = drop_extent(&steps, job->drop, axis);
@@ -315,7 +330,8 @@ static void choose_sizes(Job *job, const Bounds *bounds, double part)
     frexp(largest_part + 24.0, &exponent);
     job->bits = MIN(MAX(LIMIT_EXPONENT - exponent, 0), MOST_BITS);
     const double units = ldexp(1.0, job->bits);
-    const double extent = largest_drop + 4.0 / units; /* positions are rounded */
+    /* Positions are truncated, and the residual's by themselves, which are in single precision. */
+    const double extent = largest_drop + 4.0 / units + 1e-6 * bounds->residual;
     job->side = 2;
     while (job->side < LARGEST_BOX && extent >= (double)job->side - 1.0)
         job->side++;
@@ -324,6 +340,6 @@ static void choose_sizes(Job *job, const Bounds *bounds, double part)
         job->lowest_edge[axis] = lowest_edge(&steps, job->drop, axis, units);
         job->alike &= job->lowest_edge[axis] >= 0;
     }
-    job->local_terms = count_local_terms(job->map, job->chip, part);
+    job->local_terms = count_local_terms(job->map, bounds, part);
     job->slow = job->drop->shape == KERNEL_SQUARE && steps.thin;
 }

@@ -28,6 +28,8 @@ LARGEST_ERROR = 1e-3
 """Error in output pixels above which a map is refused."""
 
 _SMOOTH_ERROR = 1e-5
+# In chip pixels; knots of several tables may coincide but for rounding.
+_CLOSEST_KNOTS = 1e-6
 _DEGREES = range(5, 13)
 # Half a degree above the horizon of the tangent plane: beyond it output pixels grow without bound.
 _LOWEST_COSINE = 0.01
@@ -385,11 +387,17 @@ def _with_residual(polynomial: PixelMap, exact: _Transform) -> PixelMap:
         positions = exact.table_knots(axis)
         if len(positions) == 0:
             return polynomial
-        inside = positions[(positions > -0.5) & (positions < size - 0.5)]
-        knots.append(np.unique(np.concatenate([[-0.5, size - 0.5], inside])))
+        knots.append(_distinct_knots(positions, -0.5, size - 0.5))
     x, y = (grid.ravel() for grid in np.meshgrid(*knots))
     residual = exact(x, y).reshape(2, len(knots[1]), len(knots[0])) - polynomial._polynomial_on(*knots)
     return replace(polynomial, x_knots=knots[0], y_knots=knots[1], residual=residual.astype(np.float32))
+
+
+def _distinct_knots(positions: NDArray[np.float64], first: float, last: float) -> NDArray[np.float64]:
+    """Give knots from the first to the last one; of those that differ by rounding only, one is left."""
+    inside = np.unique(positions[(positions > first + _CLOSEST_KNOTS) & (positions < last - _CLOSEST_KNOTS)])
+    apart = np.diff(inside, prepend=-np.inf) > _CLOSEST_KNOTS
+    return np.concatenate([[first], inside[apart], [last]])
 
 
 def _multiply(left: NDArray[np.float64], right: NDArray[np.float64], out: NDArray[np.float64]) -> None:
