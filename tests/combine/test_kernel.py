@@ -555,7 +555,13 @@ def test_maps_without_sense_are_refused(number: float) -> None:
 
 def test_a_map_in_terms_beyond_numbers_is_refused() -> None:
     nowhere = PixelMap(
-        (4, 4), (1e308, 0.0), (1e-3, 1.0), np.full((2, 1, 1), 2.0), *np.zeros((2, 0)), np.zeros((2, 0, 0)), 0.0
+        (4, 4),
+        (1e308, 0.0),
+        (1e-3, 1.0),
+        np.full((2, 1, 1), 2.0),
+        *np.zeros((2, 0)),
+        np.zeros((2, 0, 0)),
+        0.0,
     )
     science, weight = chip_planes((4, 4))
     with pytest.raises(ValueError, match="map"):
