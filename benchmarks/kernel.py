@@ -13,7 +13,7 @@ from benchmarks.measuring import BenchmarkError, settle
 if TYPE_CHECKING:
     from benchmarks.cases import Setup
 
-_QUICK = ("--detector", "wfc3_ir", "--scales", "0.12", "--rolls", "27", "--repeat", "1")
+_QUICK = ("--detector", "wfc3_ir", "--scales", "0.12", "--rolls", "27", "--rounds", "1", "--repeat", "1")
 
 
 def measure_kernel(setup: Setup) -> dict[str, Any]:

@@ -19,7 +19,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -143,15 +142,12 @@ def kernel_runs(
 
 
 def drizzle_run(
-    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int
-) -> tuple[Callable[[], Any], float]:
-    """Make a run of `drizzle`'s square kernel, and give the time of the exact pixel map that it needs."""
+    case: Case, positions: NDArray[np.float64], shape: tuple[int, int], size: int
+) -> Callable[[], Any]:
+    """Make a run of `drizzle`'s square kernel with an exact pixel map."""
     from drizzle.resample import Drizzle
 
     ratio = case.scale / NATIVE_SCALES[case.detector]
-    start = time.perf_counter()
-    positions = exact_positions(chip, shape, output)
-    map_seconds = time.perf_counter() - start
     science = np.random.default_rng(1).normal(10.0, 1.0, shape).astype(np.float32)
     weight = np.full(shape, 500.0, dtype=np.float32)
     drizzler = Drizzle(out_shape=(size, size), kernel="square", disable_ctx=True)
@@ -161,7 +157,7 @@ def drizzle_run(
             science, 1.0, positions, weight_map=weight, iscale=ratio**2, pixel_scale_ratio=ratio
         )
 
-    return run, map_seconds
+    return run
 
 
 @contextmanager
@@ -211,29 +207,49 @@ def drizzlepac_timer(
             raise failure()
 
 
-def measure(case: Case, repeat: int, drizzlepac_python: str | None) -> dict[str, float]:
-    """Measure all rates of a case, in millions of input pixels a second."""
-    chip, output, shape, size = case_wcs(case)
-    runs = kernel_runs(case, chip, output, shape, size)
-    runs["drizzle"], map_seconds = drizzle_run(case, chip, output, shape, size)
-    best = dict.fromkeys(runs, np.inf)
-    with ExitStack() as stack:
-        drizzlepac = None
-        if drizzlepac_python is not None:
-            drizzlepac = stack.enter_context(
-                drizzlepac_timer(drizzlepac_python, case, chip, output, shape, size)
-            )
-            best["drizzlepac"] = np.inf
-        for _ in range(repeat):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                best[name] = min(best[name], time.perf_counter() - start)
-            if drizzlepac is not None:
-                best["drizzlepac"] = min(best["drizzlepac"], drizzlepac())
-    best["drizzle+map"] = best["drizzle"] + map_seconds
-    names = [*runs, "drizzle+map", *(["drizzlepac"] if drizzlepac is not None else [])]
-    return {name: shape[0] * shape[1] / 1e6 / best[name] for name in names}
+class CaseTimer:
+    """The times of all runs of a case, the best of all rounds so far."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.chip, self.output, self.shape, self.size = case_wcs(case)
+        start = time.perf_counter()
+        self.positions = exact_positions(self.chip, self.shape, self.output)
+        self.map_seconds = time.perf_counter() - start
+        self.best: dict[str, float] = {}
+
+    def run_round(self, repeat: int, drizzlepac_python: str | None) -> None:
+        """Run everything some times."""
+        arguments = self.chip, self.output, self.shape, self.size
+        runs = {name: _timed(run) for name, run in kernel_runs(self.case, *arguments).items()}
+        runs["drizzle"] = _timed(drizzle_run(self.case, self.positions, self.shape, self.size))
+        with ExitStack() as stack:
+            if drizzlepac_python is not None:
+                runs["drizzlepac"] = stack.enter_context(
+                    drizzlepac_timer(drizzlepac_python, self.case, *arguments)
+                )
+            for _ in range(repeat):
+                for name, run in runs.items():
+                    self.best[name] = min(self.best.get(name, np.inf), run())
+
+    def rates(self) -> dict[str, float]:
+        """Give the rates in millions of input pixels a second."""
+        seconds = {name: value for name, value in self.best.items() if name != "drizzlepac"}
+        seconds["drizzle+map"] = seconds["drizzle"] + self.map_seconds
+        if "drizzlepac" in self.best:
+            seconds["drizzlepac"] = self.best["drizzlepac"]
+        return {name: self.shape[0] * self.shape[1] / 1e6 / value for name, value in seconds.items()}
+
+
+def _timed(run: Callable[[], Any]) -> Callable[[], float]:
+    """Make a function that runs another one and tells the seconds."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+
+    return timed
 
 
 def processor_name() -> str:
@@ -253,24 +269,31 @@ def main() -> None:
     parser.add_argument("--detector", choices=NATIVE_SCALES, default="acs_wfc")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.04, 0.12])
     parser.add_argument("--rolls", type=float, nargs="+", default=[0.0, 27.0, 80.0])
-    parser.add_argument("--repeat", type=int, default=7, help="runs of each; the best counts")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of all cases")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each in a round; the best counts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     arguments = parser.parse_args()
 
     machine = {"processor": processor_name(), "cores": os.cpu_count(), "python": platform.python_version()}
     print(f"{machine['processor']}, {machine['cores']} cores; millions of input pixels a second")
+    timers = [
+        CaseTimer(Case(arguments.detector, scale, roll, tables))
+        for scale in arguments.scales
+        for tables in (False, True)
+        for roll in arguments.rolls
+    ]
+    for number in range(arguments.rounds):
+        for timer in timers:
+            timer.run_round(arguments.repeat, arguments.drizzlepac_python)
+        print(f"round {number + 1} of {arguments.rounds} done", flush=True)
     rows: list[dict[str, Any]] = []
-    for scale in arguments.scales:
-        for tables in (False, True):
-            for roll in arguments.rolls:
-                case = Case(arguments.detector, scale, roll, tables)
-                rates = measure(case, arguments.repeat, arguments.drizzlepac_python)
-                if not rows:
-                    print(f"{'scale':>6} {'roll':>5} tables", *(f"{name:>11}" for name in rates))
-                values = (f"{rate:11.1f}" for rate in rates.values())
-                print(f"{scale:6} {roll:5.0f} {'yes' if tables else 'no':>6}", *values)
-                sys.stdout.flush()
-                rows.append({**asdict(case), "rates": rates})
+    for timer in timers:
+        case, rates = timer.case, timer.rates()
+        if not rows:
+            print(f"{'scale':>6} {'roll':>5} tables", *(f"{name:>11}" for name in rates))
+        values = (f"{rate:11.1f}" for rate in rates.values())
+        print(f"{case.scale:6} {case.roll:5.0f} {'yes' if case.tables else 'no':>6}", *values)
+        rows.append({**asdict(case), "rates": rates})
     report = json.dumps({"machine": machine, "unit": "Mpixel/s", "cases": rows}, indent=1)
     if arguments.json is None:
         print(report)

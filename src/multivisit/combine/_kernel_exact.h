@@ -1,4 +1,6 @@
-/* Positions and shares of single drops in double precision, for the drizzle kernel; included by _kernel.c. */
+/* The pixel map, its bounds, and shares of single drops, in double precision, for the drizzle kernel; included by
+ * _kernel.c.
+ */
 
 /* Find the interval of increasing knots that holds a position, and how far along it is (0 to 1). */
 static ptrdiff_t find_knot(const double *knots, ptrdiff_t n, double position, double *fraction)
