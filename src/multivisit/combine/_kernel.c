@@ -254,21 +254,20 @@ static const Build *find_build(const char *name)
 /* ------------------------------------------------------------------ a call */
 
 /* Add a chip to a window, with a workspace; -1 if memory runs out. */
-static ptrdiff_t run_job(const Build *build, Job *job, const Bounds *bounds)
+static ptrdiff_t run_job(const Build *build, Job *job)
 {
     memset(job->workspace, 0, sizeof(Workspace));
     job->shared_edges = job->drop->shape == KERNEL_SQUARE && job->drop->half_width == 0.5;
-    job->largest_residual = bounds->residual;
-    choose_sizes(job, bounds, (double)BLOCK / build->lanes);
+    choose_sizes(job, (double)BLOCK / build->lanes);
     const double margin = 1.0 + (job->drop->shape == KERNEL_TURBO ? job->drop->half_width : 0.0);
     const ptrdiff_t n_reaching =
-        place_patches(job->map, job->chip, job->window, bounds->patch_bend + margin, job->patches);
+        place_patches(job->map, job->chip, job->window, job->bounds->patch_bend + margin, job->patches);
     if (n_reaching <= 0)
         return n_reaching;
     if (!prepare_patch_rows(job))
         return -1;
     if (job->window->touched != NULL)
-        touch_chip(job->map, job->chip, job->window, bounds->part_bend + margin);
+        touch_chip(job->map, job->chip, job->window, job->bounds->part_bend + margin);
     return build->add_chip(job);
 }
 
@@ -276,10 +275,10 @@ static ptrdiff_t run_job(const Build *build, Job *job, const Bounds *bounds)
 static ptrdiff_t add_chip(const Build *build, const PixelMap *map, const Chip *chip, const Window *window,
                           const Drop *drop, const Bounds *bounds)
 {
-    Job job = {.map = map, .chip = chip, .window = window, .drop = drop};
+    Job job = {.map = map, .chip = chip, .window = window, .drop = drop, .bounds = bounds};
     job.workspace = allocate(sizeof(Workspace));
     job.patches = allocate((size_t)(block_count(chip) * patch_row_count(chip)));
-    const ptrdiff_t n_used = job.workspace == NULL || job.patches == NULL ? -1 : run_job(build, &job, bounds);
+    const ptrdiff_t n_used = job.workspace == NULL || job.patches == NULL ? -1 : run_job(build, &job);
     free(job.workspace);
     free(job.patches);
     free(job.row_terms);

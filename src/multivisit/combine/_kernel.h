@@ -209,6 +209,7 @@ typedef struct {
     const Chip *chip;
     const Window *window;
     const Drop *drop;
+    const Bounds *bounds;
     unsigned char *patches; /* [patch row][block column]: the Place of its drops */
     int bits; /* of the small unit */
     int side; /* of the boxes that drops need, at most LARGEST_BOX */
@@ -216,7 +217,6 @@ typedef struct {
     int lowest_edge[2]; /* of all drops, by output axis: lower, right, upper, left (0 to 3), if they lie alike */
     int slow; /* whether all drops are to be added one by one */
     int local_terms; /* of the polynomials along a lane's part of a chip row */
-    double largest_residual; /* of the map, in output pixels */
     double *row_terms; /* of each row of patches, see expand_row */
     RowPlace *edge_places; /* of the lower and upper edge of each chip row, or NULL without knots */
     RowPlace *centre_places; /* of the centres of each chip row, or NULL without knots */

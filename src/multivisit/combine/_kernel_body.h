@@ -170,34 +170,27 @@ static __attribute__((noinline)) void NAME(add_boxes)(const Job *job, const int3
 }
 
 /* Boxes of 2 and 3 output pixels are the usual ones; the side of others is known when the kernel runs. */
-#define ADD_ALIKE(NUMBER, SIDE, PLANES)                                                                       \
-    static __attribute__((noinline)) void NAME(add_alike_##NUMBER##_##PLANES)(                                 \
+#define BUILD_FOR(FUNCTION, NUMBER, SIDE, PLANES)                                                             \
+    static __attribute__((noinline)) void NAME(FUNCTION##_##NUMBER##_##PLANES)(                                \
         const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
     {                                                                                                         \
-        NAME(add_alike)(job, corners, slopes, SIDE, PLANES);                                                  \
+        NAME(FUNCTION)(job, corners, slopes, SIDE, PLANES);                                                   \
     }
-#define ADD_ALIKE_CROSSING(NUMBER, SIDE, PLANES)                                                              \
-    static __attribute__((noinline)) void NAME(add_alike_crossing_##NUMBER##_##PLANES)(                        \
-        const Job *job, const int32_t *const corners[2][4], const Slopes *const slopes[4])                    \
-    {                                                                                                         \
-        NAME(add_alike_crossing)(job, corners, slopes, SIDE, PLANES);                                         \
-    }
-ADD_ALIKE(two, 2, PLANES_NONE)
-ADD_ALIKE(two, 2, PLANES_CONTEXT)
-ADD_ALIKE(two, 2, PLANES_ANY)
-ADD_ALIKE(three, 3, PLANES_NONE)
-ADD_ALIKE(three, 3, PLANES_CONTEXT)
-ADD_ALIKE(three, 3, PLANES_ANY)
-ADD_ALIKE(more, job->side, PLANES_NONE)
-ADD_ALIKE(more, job->side, PLANES_ANY)
-ADD_ALIKE_CROSSING(two, 2, PLANES_NONE)
-ADD_ALIKE_CROSSING(two, 2, PLANES_ANY)
-ADD_ALIKE_CROSSING(three, 3, PLANES_NONE)
-ADD_ALIKE_CROSSING(three, 3, PLANES_ANY)
-ADD_ALIKE_CROSSING(more, job->side, PLANES_NONE)
-ADD_ALIKE_CROSSING(more, job->side, PLANES_ANY)
-#undef ADD_ALIKE
-#undef ADD_ALIKE_CROSSING
+BUILD_FOR(add_alike, two, 2, PLANES_NONE)
+BUILD_FOR(add_alike, two, 2, PLANES_CONTEXT)
+BUILD_FOR(add_alike, two, 2, PLANES_ANY)
+BUILD_FOR(add_alike, three, 3, PLANES_NONE)
+BUILD_FOR(add_alike, three, 3, PLANES_CONTEXT)
+BUILD_FOR(add_alike, three, 3, PLANES_ANY)
+BUILD_FOR(add_alike, more, job->side, PLANES_NONE)
+BUILD_FOR(add_alike, more, job->side, PLANES_ANY)
+BUILD_FOR(add_alike_crossing, two, 2, PLANES_NONE)
+BUILD_FOR(add_alike_crossing, two, 2, PLANES_ANY)
+BUILD_FOR(add_alike_crossing, three, 3, PLANES_NONE)
+BUILD_FOR(add_alike_crossing, three, 3, PLANES_ANY)
+BUILD_FOR(add_alike_crossing, more, job->side, PLANES_NONE)
+BUILD_FOR(add_alike_crossing, more, job->side, PLANES_ANY)
+#undef BUILD_FOR
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
  * chip.  The slopes of the edges in row `lower` may be known; drops may share their edges with their neighbours. */

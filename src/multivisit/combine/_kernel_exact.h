@@ -34,17 +34,23 @@ static void start_side(const PixelMap *map, const Workspace *workspace, Side *si
     }
 }
 
+/* Interpolate the residual along knot rows j and the next, a fraction of the way from knot column i to the next. */
+INLINE void residual_rows(const PixelMap *map, int axis, ptrdiff_t i, ptrdiff_t j, double fraction, double *below,
+                          double *above)
+{
+    const double *low = map->residual + (axis * map->n_y_knots + j) * map->n_x_knots + i;
+    const double *high = low + map->n_x_knots;
+    *below = low[0] + fraction * (low[1] - low[0]);
+    *above = high[0] + fraction * (high[1] - high[0]);
+}
+
 /* Interpolate the residual at the side's positions at knot rows `knot_row` and the next. */
 static void interpolate_side(const PixelMap *map, Side *side, ptrdiff_t knot_row, double units)
 {
-    const ptrdiff_t n = map->n_x_knots;
     for (ptrdiff_t k = 0; k < BLOCK + side->lanes; k++) {
-        const double fraction = side->knot_fraction[k];
         for (int axis = 0; axis < 2; axis++) {
-            const double *low = map->residual + (axis * map->n_y_knots + knot_row) * n + side->knot[k];
-            const double *high = low + n;
-            const double below = low[0] + fraction * (low[1] - low[0]);
-            const double above = high[0] + fraction * (high[1] - high[0]);
+            double below, above;
+            residual_rows(map, axis, side->knot[k], knot_row, side->knot_fraction[k], &below, &above);
             side->residual[axis][k] = (float)(below * units);
             side->residual_step[axis][k] = (float)((above - below) * units);
         }
@@ -60,7 +66,9 @@ static void expand_row(const PixelMap *map, double y, int n_powers, double *coef
     const ptrdiff_t n = map->terms;
     for (int axis = 0; axis < 2; axis++) {
         for (ptrdiff_t i = 0; i < n; i++) {
-            double terms[MOST_TERMS] = {0.0}, scale = 1.0;
+            double terms[MOST_TERMS], scale = 1.0;
+            for (int j = 0; j < n_powers; j++)
+                terms[j] = 0.0;
             /* Horner's scheme, for the Taylor coefficients too. */
             for (ptrdiff_t power = n - 1; power >= 0; power--) {
                 for (int j = n_powers - 1; j > 0; j--)
@@ -75,37 +83,23 @@ static void expand_row(const PixelMap *map, double y, int n_powers, double *coef
     }
 }
 
-/* Give the coefficients, by powers of x, of the map's polynomial on chip row y. */
-static void row_coefficients(const PixelMap *map, double y, double coefficients[2][LARGEST_DEGREE + 1])
-{
-    const double t = (y - map->centre[1]) / map->half_size[1];
-    const ptrdiff_t n = map->terms;
-    for (int axis = 0; axis < 2; axis++) {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            double sum = 0.0;
-            for (ptrdiff_t j = n - 1; j >= 0; j--)
-                sum = sum * t + map->coefficients[(axis * n + j) * n + i];
-            coefficients[axis][i] = sum;
-        }
-    }
-}
-
-/* Give the output position, without the residual, of a position on the chip row that coefficients are for. */
-static void position_on_row(const PixelMap *map, double coefficients[2][LARGEST_DEGREE + 1], double x, double out[2])
+/* Give the output position, without the residual, of a position on the chip row whose coefficients are given, of
+ * expand_row for one power of y. */
+static void position_on_row(const PixelMap *map, const double *coefficients, double x, double out[2])
 {
     const double s = (x - map->centre[0]) / map->half_size[0];
     for (int axis = 0; axis < 2; axis++) {
         out[axis] = 0.0;
         for (ptrdiff_t i = map->terms - 1; i >= 0; i--)
-            out[axis] = out[axis] * s + coefficients[axis][i];
+            out[axis] = out[axis] * s + coefficients[axis * map->terms + i];
     }
 }
 
 /* Give the output position of a position on the chip, without the residual. */
 static void map_position(const PixelMap *map, double x, double y, double out[2])
 {
-    double coefficients[2][LARGEST_DEGREE + 1];
-    row_coefficients(map, y, coefficients);
+    double coefficients[2 * (LARGEST_DEGREE + 1)];
+    expand_row(map, y, 1, coefficients);
     position_on_row(map, coefficients, x, out);
 }
 
@@ -119,10 +113,8 @@ static void exact_position(const PixelMap *map, double x, double y, double out[2
     const ptrdiff_t i = find_knot(map->x_knots, map->n_x_knots, x, &along_x);
     const ptrdiff_t j = find_knot(map->y_knots, map->n_y_knots, y, &along_y);
     for (int axis = 0; axis < 2; axis++) {
-        const double *low = map->residual + (axis * map->n_y_knots + j) * map->n_x_knots + i;
-        const double *high = low + map->n_x_knots;
-        const double below = low[0] + along_x * (low[1] - low[0]);
-        const double above = high[0] + along_x * (high[1] - high[0]);
+        double below, above;
+        residual_rows(map, axis, i, j, along_x, &below, &above);
         out[axis] += below + along_y * (above - below);
     }
 }

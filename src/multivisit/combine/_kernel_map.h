@@ -55,7 +55,7 @@ INLINE void NAME(expand_to)(const Job *job, ptrdiff_t patch_row, const int n)
     expansion->within = !job->slow;
     for (int axis = 0; axis < 2; axis++) {
         for (int first = 0; first < LANES; first += LANES / 2) {
-            NAME(Doubles) reach = (NAME(Doubles)){0.0} + job->largest_residual * units;
+            NAME(Doubles) reach = (NAME(Doubles)){0.0} + job->bounds->residual * units;
             double row_distance = 1.0;
             UNROLL
             for (int j = 0; j < n; j++) {

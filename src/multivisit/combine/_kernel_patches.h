@@ -64,9 +64,9 @@ static ptrdiff_t place_patches(const PixelMap *map, const Chip *chip, const Wind
         return -1;
     ptrdiff_t n_reaching = 0;
     for (ptrdiff_t j = 0; j <= n_y; j++) {
-        double coefficients[2][LARGEST_DEGREE + 1];
+        double coefficients[2 * (LARGEST_DEGREE + 1)];
         double(*upper)[2] = corners + j % 2 * (n_x + 1), (*lower)[2] = corners + (1 - j % 2) * (n_x + 1);
-        row_coefficients(map, (double)MIN(j * PATCH_ROWS, chip->rows) - 0.5, coefficients);
+        expand_row(map, (double)MIN(j * PATCH_ROWS, chip->rows) - 0.5, 1, coefficients);
         for (ptrdiff_t i = 0; i <= n_x; i++)
             position_on_row(map, coefficients, (double)MIN(i * BLOCK, chip->columns) - 0.5, upper[i]);
         for (ptrdiff_t i = 0; j > 0 && i < n_x; i++) {
@@ -316,8 +316,9 @@ static int count_local_terms(const PixelMap *map, const Bounds *bounds, double p
 
 /* Choose the small unit, the sides of the boxes and the terms of local polynomials for a chip, and parts of a
  * number of pixels. */
-static void choose_sizes(Job *job, const Bounds *bounds, double part)
+static void choose_sizes(Job *job, double part)
 {
+    const Bounds *bounds = job->bounds;
     const Steps steps = find_steps(job->map, job->chip, job->drop, bounds);
     double largest_drop = 0.0, largest_part = 0.0;
     for (int axis = 0; axis < 2; axis++) {
