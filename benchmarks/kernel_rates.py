@@ -121,18 +121,16 @@ def exact_positions(chip: WCS, shape: tuple[int, int], output: WCS) -> NDArray[n
 
 
 def kernel_runs(
-    case: Case, chip: WCS, output: WCS, shape: tuple[int, int], size: int
+    case: Case, pixel_map: PixelMap, size: int, pool: ThreadPoolExecutor
 ) -> dict[str, Callable[[], Any]]:
-    """Make the runs of this kernel."""
+    """Make the runs of this kernel, with a pool of two threads."""
     ratio = case.scale / NATIVE_SCALES[case.detector]
-    pixel_map = PixelMap.fit(chip, shape, output)
-    science = np.random.default_rng(1).normal(10.0, 1.0, shape).astype(np.float32)
-    weight = np.full(shape, 500.0, dtype=np.float32)
+    science = np.random.default_rng(1).normal(10.0, 1.0, pixel_map.shape).astype(np.float32)
+    weight = np.full(pixel_map.shape, 500.0, dtype=np.float32)
     whole = WindowSums.zeros((size, size))
     with_context = WindowSums.zeros((size, size), context_chips=1)
     half = size // 2
     halves = [WindowSums(whole.sums[:half]), WindowSums(whole.sums[half:], (0, half))]
-    pool = ThreadPoolExecutor(2)
 
     def run(window: WindowSums, **options: Any) -> Callable[[], Any]:
         return lambda: add_chip_to_rows(science, weight, pixel_map, window, scale_ratio=ratio, **options)
@@ -216,6 +214,7 @@ class CaseTimer:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.chip, self.output, self.shape, self.size = case_wcs(case)
+        self.pixel_map = PixelMap.fit(self.chip, self.shape, self.output)
         start = time.perf_counter()
         self.positions = exact_positions(self.chip, self.shape, self.output)
         self.map_seconds = time.perf_counter() - start
@@ -223,13 +222,16 @@ class CaseTimer:
 
     def run_round(self, repeat: int, drizzlepac_python: str | None) -> None:
         """Run everything some times."""
-        arguments = self.chip, self.output, self.shape, self.size
-        runs = {name: _timed(run) for name, run in kernel_runs(self.case, *arguments).items()}
-        runs["drizzle"] = _timed(drizzle_run(self.case, self.positions, self.shape, self.size))
         with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(2))
+            contenders = kernel_runs(self.case, self.pixel_map, self.size, pool)
+            contenders["drizzle"] = drizzle_run(self.case, self.positions, self.shape, self.size)
+            runs = {name: _timed(run) for name, run in contenders.items()}
             if drizzlepac_python is not None:
                 runs["drizzlepac"] = stack.enter_context(
-                    drizzlepac_timer(drizzlepac_python, self.case, *arguments)
+                    drizzlepac_timer(
+                        drizzlepac_python, self.case, self.chip, self.output, self.shape, self.size
+                    )
                 )
             for _ in range(repeat):
                 for name, run in runs.items():
@@ -237,10 +239,7 @@ class CaseTimer:
 
     def rates(self) -> dict[str, float]:
         """Give the rates in millions of input pixels a second."""
-        seconds = {name: value for name, value in self.best.items() if name != "drizzlepac"}
-        seconds["drizzle+map"] = seconds["drizzle"] + self.map_seconds
-        if "drizzlepac" in self.best:
-            seconds["drizzlepac"] = self.best["drizzlepac"]
+        seconds = {**self.best, "drizzle+map": self.best["drizzle"] + self.map_seconds}
         return {name: self.shape[0] * self.shape[1] / 1e6 / value for name, value in seconds.items()}
 
 

@@ -225,10 +225,11 @@ def test_drops_of_many_output_pixels(scale: float, mirrored: bool) -> None:
 @pytest.mark.parametrize("pixfrac", [1.0, 0.6])
 @pytest.mark.parametrize("instruction_set", INSTRUCTION_SETS)
 @pytest.mark.parametrize(
-    ("scale", "angle", "bend"), [(0.45, 0.5, 2e-4), (1.3, 0.5, 2e-4), (1.0, 0.9, 1e-5), (3.2, -0.3, 1e-5)]
+    ("scale", "angle", "bend", "n_least"),
+    [(0.45, 0.5, 2e-4, 15000), (1.3, 0.5, 2e-4, 15000), (1.0, 0.9, 1e-5, 15000), (3.2, -0.3, 1e-5, 5000)],
 )
 def test_any_windows_hold_the_same_bits(
-    kernel: str, pixfrac: float, instruction_set: str, scale: float, angle: float, bend: float
+    kernel: str, pixfrac: float, instruction_set: str, scale: float, angle: float, bend: float, n_least: int
 ) -> None:
     shape = (75, 300)
     pixel_map = bent_map(
@@ -253,7 +254,7 @@ def test_any_windows_hold_the_same_bits(
     planes: dict[str, Any] = {"variance": variance, "quality": quality}
     whole = WindowSums.zeros((250, 400), context_chips=4, variance=True, quality=True)
     n_whole = add_chip_to_rows(science, weight, pixel_map, whole, **options, **planes)
-    assert n_whole > 5000
+    assert n_whole > n_least
     for height in (1, 3, 17, 64, 249):
         n_used = 0
         for first in range(0, 250, height):

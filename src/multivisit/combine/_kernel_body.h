@@ -95,16 +95,6 @@ INLINE void NAME(share_out)(const Job *job, int k, const NAME(Drops) *drops, con
     NAME(spread_shares)(ws, k % 2, side, share, planes, job->window->context_bit);
 }
 
-/* Add a vector of drops in boxes of a given side. */
-INLINE void NAME(add_vector)(const Job *job, int k, const NAME(Drops) *drops, const int side)
-{
-    NAME(share_out)(job, k, drops, side, PLANES_ANY);
-    if (job->workspace->inside)
-        NAME(add_inside)(job, k, side, PLANES_ANY);
-    else if (NAME(find_reach)(job, side))
-        NAME(add_crossing)(job, k, side, PLANES_ANY);
-}
-
 /* Add a vector of drops in boxes of whatever side they need, but no less than most of the chip's. */
 static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const NAME(Drops) *drops)
 {
@@ -112,14 +102,15 @@ static __attribute__((noinline)) void NAME(add_any)(const Job *job, int k, const
     int side = job->side;
     for (int l = 0; l < LANES; l++)
         side = MAX(side, ws->widest[l] + 1);
-    if (side > LARGEST_BOX)
+    if (side > LARGEST_BOX) {
         NAME(add_slowly)(job, k);
-    else if (side == 2)
-        NAME(add_vector)(job, k, drops, 2);
-    else if (side == 3)
-        NAME(add_vector)(job, k, drops, 3);
-    else
-        NAME(add_vector)(job, k, drops, side);
+        return;
+    }
+    NAME(share_out)(job, k, drops, side, PLANES_ANY);
+    if (ws->inside)
+        NAME(add_inside)(job, k, side, PLANES_ANY);
+    else if (NAME(find_reach)(job, side))
+        NAME(add_crossing)(job, k, side, PLANES_ANY);
 }
 
 /* Add a block, whose patch lies in the window, of drops that lie alike in boxes of a given side.
@@ -176,20 +167,17 @@ static __attribute__((noinline)) void NAME(add_boxes)(const Job *job, const int3
     {                                                                                                         \
         NAME(FUNCTION)(job, corners, slopes, SIDE, PLANES);                                                   \
     }
-BUILD_FOR(add_alike, two, 2, PLANES_NONE)
+#define BUILD_FOR_SIDES(FUNCTION, PLANES)                                                                     \
+    BUILD_FOR(FUNCTION, two, 2, PLANES)                                                                       \
+    BUILD_FOR(FUNCTION, three, 3, PLANES)                                                                     \
+    BUILD_FOR(FUNCTION, more, job->side, PLANES)
+BUILD_FOR_SIDES(add_alike, PLANES_NONE)
+BUILD_FOR_SIDES(add_alike, PLANES_ANY)
+BUILD_FOR_SIDES(add_alike_crossing, PLANES_NONE)
+BUILD_FOR_SIDES(add_alike_crossing, PLANES_ANY)
 BUILD_FOR(add_alike, two, 2, PLANES_CONTEXT)
-BUILD_FOR(add_alike, two, 2, PLANES_ANY)
-BUILD_FOR(add_alike, three, 3, PLANES_NONE)
 BUILD_FOR(add_alike, three, 3, PLANES_CONTEXT)
-BUILD_FOR(add_alike, three, 3, PLANES_ANY)
-BUILD_FOR(add_alike, more, job->side, PLANES_NONE)
-BUILD_FOR(add_alike, more, job->side, PLANES_ANY)
-BUILD_FOR(add_alike_crossing, two, 2, PLANES_NONE)
-BUILD_FOR(add_alike_crossing, two, 2, PLANES_ANY)
-BUILD_FOR(add_alike_crossing, three, 3, PLANES_NONE)
-BUILD_FOR(add_alike_crossing, three, 3, PLANES_ANY)
-BUILD_FOR(add_alike_crossing, more, job->side, PLANES_NONE)
-BUILD_FOR(add_alike_crossing, more, job->side, PLANES_ANY)
+#undef BUILD_FOR_SIDES
 #undef BUILD_FOR
 
 /* Add a block whose drops have the given corners, lower left, lower right, upper right and upper left on the
